@@ -1,6 +1,6 @@
 module firemode
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/asaskevich/govalidator v0.0.0-20230301143203-a9d515a09cc2 // indirect
