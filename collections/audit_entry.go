@@ -2,8 +2,8 @@ package collections
 
 import "github.com/pocketbase/pocketbase/core"
 
-// auditLog holds one entry per mutation, in commit order. seq has no gaps, leaf
-// is the canonical JSON that leaf_hash is computed from, and a trigger refuses
+// auditLog holds one entry per mutation, in commit order. seq has no gaps,
+// leaf_hash is computed from the other columns (see package audit), and a trigger refuses
 // UPDATE and DELETE.
 func auditLog() *core.Collection {
 	b := newBase(AuditLog)
@@ -19,7 +19,6 @@ func auditLog() *core.Collection {
 	b.text(FieldUserAgent, 512)
 	b.text(FieldRequestID, 64)
 	b.text(FieldAppVersion, 64)
-	b.text(FieldLeaf, sessionDataMaxBytes)
 	b.pattern(FieldLeafHash, true, 64, `^[0-9a-f]{64}$`)
 	b.date(FieldCreatedAt, true)
 	b.index(true, FieldSeq)

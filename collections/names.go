@@ -152,7 +152,6 @@ const (
 	FieldUserAgent    = "user_agent"
 	FieldRequestID    = "request_id"
 	FieldAppVersion   = "app_version"
-	FieldLeaf         = "leaf"
 	FieldLeafHash     = "leaf_hash"
 )
 
