@@ -3,6 +3,7 @@ package collections
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"regexp"
 	"unicode/utf8"
 
@@ -100,10 +101,8 @@ func (f *EncryptedField) FindSetter(key string) core.SetterFunc {
 			return
 		}
 		plain := cast.ToString(raw)
-		if current := f.value(r); !current.isDirty() {
-			if was, err := current.open(f.binding(r)); err == nil && was == plain {
-				return
-			}
+		if was, err := f.value(r).open(f.binding(r)); err == nil && was == plain {
+			return
 		}
 		r.SetRaw(f.Name, &sealedValue{plain: plain, dirty: true})
 	}
@@ -123,7 +122,7 @@ func (f *EncryptedField) FindGetter(key string) core.GetterFunc {
 		}
 	case f.Name + TokenSuffix:
 		return func(r *core.Record) any {
-			token, err := f.value(r).stored(f.binding(r), false)
+			token, err := f.value(r).stored(f.binding(r))
 			if err != nil {
 				return ""
 			}
@@ -133,10 +132,13 @@ func (f *EncryptedField) FindGetter(key string) core.GetterFunc {
 	return nil
 }
 
-// UnsealError returns why a sealed field of r does not open, or nil.
+// UnsealError returns why the sealed field of r does not open, or nil. It wraps
+// [ErrUnsealed] and names the field and the record.
 func (f *EncryptedField) UnsealError(r *core.Record) error {
-	_, err := f.value(r).open(f.binding(r))
-	return err
+	if _, err := f.value(r).open(f.binding(r)); err != nil {
+		return fmt.Errorf("field %s of record %s in %s: %w", f.Name, r.Id, r.Collection().Name, err)
+	}
+	return nil
 }
 
 // DriverValue is what is written to SQLite.
@@ -144,12 +146,12 @@ func (f *EncryptedField) DriverValue(r *core.Record) (driver.Value, error) {
 	if r.Id == "" {
 		return "", nil // the dummy export of a create rule has no id to bind to
 	}
-	final := r.IsNew() || r.LastSavedPK() == r.Id
-	return f.value(r).stored(f.binding(r), final)
+	return f.value(r).stored(f.binding(r))
 }
 
-// Intercept seals anew with the final id (a create rule may have exported the
-// value under a temporary one) and fills the blind index, right before the write.
+// Intercept fills the blind index right before the write, and refuses to put a
+// new value in the place of a stored one that does not open: with a missing or
+// wrong key that would destroy it.
 func (f *EncryptedField) Intercept(_ context.Context, _ core.App, r *core.Record, action string, next func() error) error {
 	switch action {
 	case core.InterceptorActionCreateExecute, core.InterceptorActionUpdateExecute:
@@ -157,8 +159,9 @@ func (f *EncryptedField) Intercept(_ context.Context, _ core.App, r *core.Record
 		if !v.isDirty() {
 			break
 		}
-		plain, _ := v.open(f.binding(r)) // a dirty value opens to what the caller set
-		r.SetRaw(f.Name, &sealedValue{plain: plain, dirty: true})
+		if err := f.UnsealError(r.Original()); err != nil {
+			return err
+		}
 		if f.BlindIndex == "" {
 			break
 		}
@@ -166,6 +169,7 @@ func (f *EncryptedField) Intercept(_ context.Context, _ core.App, r *core.Record
 		if err != nil {
 			return err
 		}
+		plain, _ := v.open(f.binding(r)) // a dirty value opens to what the caller set
 		digest, err := s.BlindIndex(f.Scope, plain)
 		if err != nil {
 			return err
@@ -178,6 +182,9 @@ func (f *EncryptedField) Intercept(_ context.Context, _ core.App, r *core.Record
 // ValidateValue checks the plain text that a caller set.
 func (f *EncryptedField) ValidateValue(_ context.Context, _ core.App, r *core.Record) error {
 	v := f.value(r)
+	if v.isDirty() && f.UnsealError(r.Original()) != nil {
+		return validation.NewError("validation_unsealed", "The stored value does not open with the keys at hand, so it is kept. Restore the key first.")
+	}
 	if v.isEmpty() {
 		if f.Required {
 			return validation.ErrRequired

@@ -6,12 +6,13 @@ import "sync"
 // plain text that a caller set, or both. Records share it between goroutines
 // (Record.Fresh and Clone copy the pointer), hence the mutex.
 type sealedValue struct {
-	mu     sync.Mutex // guards all fields
-	token  string
-	plain  string
-	dirty  bool // plain was set by a caller and is not sealed yet
-	opened bool // plain was opened from token
-	err    error
+	mu        sync.Mutex // guards all fields
+	token     string
+	sealedFor string // binding of a token that was made from plain
+	plain     string
+	dirty     bool // plain was set by a caller
+	opened    bool // plain was opened from token
+	err       error
 }
 
 // open returns the plain text, opening the token on first use.
@@ -30,12 +31,13 @@ func (v *sealedValue) open(binding string) (string, error) {
 	return v.plain, v.err
 }
 
-// stored returns the token to write, sealing a value that a caller set. final
-// says that the record's id will not change any more, so the token may be kept.
-func (v *sealedValue) stored(binding string, final bool) (string, error) {
+// stored returns the token to write. A value that a caller set is sealed once
+// per binding: PocketBase exports a record several times for one save, and
+// before a create under a temporary id.
+func (v *sealedValue) stored(binding string) (string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.dirty || v.token != "" {
+	if !v.dirty || (v.token != "" && v.sealedFor == binding) {
 		return v.token, nil
 	}
 	if v.plain == "" {
@@ -49,9 +51,7 @@ func (v *sealedValue) stored(binding string, final bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if final {
-		v.token = token
-	}
+	v.token, v.sealedFor = token, binding
 	return token, nil
 }
 
