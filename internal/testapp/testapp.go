@@ -20,6 +20,7 @@ import (
 	"github.com/pocketbase/pocketbase/apis"
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tests"
+	"github.com/pocketbase/pocketbase/ui"
 )
 
 // template is the migrated directory that every app is copied from.
@@ -73,6 +74,8 @@ func Serve(t testing.TB, app core.App) string {
 	if err != nil {
 		t.Fatalf("make router: %v", err)
 	}
+	// apis.Serve mounts the admin UI beside the router; its headers are ours.
+	router.GET("/_/{path...}", apis.Static(ui.DistDirFS, false))
 	server := httptest.NewUnstartedServer(nil)
 	event := new(core.ServeEvent)
 	event.App, event.Router, event.Server = app, router, server.Config
