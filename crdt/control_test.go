@@ -1,0 +1,136 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+)
+
+// findDifference runs the checker over seeded histories until it objects.
+func findDifference(fault func(*spec), fresh func() replica) error {
+	for seed := range uint64(300) {
+		h := play(seeded(seed), 30)
+		s := h.spec()
+		if fault != nil {
+			fault(s)
+		}
+		if err := checkHistory(h, s.text(), 2, seeded(seed+1e6), fresh); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCheckerCatchesFaultySpec is the negative control of the property tests: for every rule
+// a spec with that rule broken, which the checker has to tell from the document.
+func TestCheckerCatchesFaultySpec(t *testing.T) {
+	t.Parallel()
+	if err := findDifference(nil, newDoc); err != nil {
+		t.Fatalf("without a fault: %v", err)
+	}
+	for name, fault := range map[string]func(*spec){
+		"last writer wins":       func(s *spec) { s.lastWriterWins = true },
+		"seen ignored":           func(s *spec) { s.seenIgnored = true },
+		"seen across paths":      func(s *spec) { s.seenAcrossPaths = true },
+		"rem leaves list":        func(s *spec) { s.remLeavesList = true },
+		"put hides element":      func(s *spec) { s.putHidesElement = true },
+		"children hide":          func(s *spec) { s.childrenHide = true },
+		"list flat":              func(s *spec) { s.listFlat = true },
+		"earlier first":          func(s *spec) { s.earlierFirst = true },
+		"smaller actor first":    func(s *spec) { s.smallerActorFirst = true },
+		"kinds share cells":      func(s *spec) { s.kindsShareCells = true },
+		"quarantine ignored":     func(s *spec) { s.quarantineIgnored = true },
+		"quarantined replace":    func(s *spec) { s.quarantinedReplace = true },
+		"claims all count":       func(s *spec) { s.claimsAllCount = true },
+		"claims beside original": func(s *spec) { s.claimOverOriginal = true },
+		"greatest claim":         func(s *spec) { s.greatestClaim = true },
+		"acts ignored":           func(s *spec) { s.actsIgnored = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := findDifference(fault, newDoc); err == nil {
+				t.Error("the checker did not notice")
+			}
+		})
+	}
+}
+
+// The replicas below are wrong merges that systems in the field do use.
+
+// lastArrival keeps the value that arrived last, as SELECT, change and UPDATE does.
+type lastArrival struct{ *Doc }
+
+func (r lastArrival) Apply(o *Op) (bool, error) {
+	applied, err := r.Doc.Apply(o)
+	if c := r.cells[o.Path]; applied && o.Kind == Put && c != nil {
+		c.live = append(c.live[:0], c.live[len(c.live)-1])
+	}
+	return applied, err
+}
+
+// doubling counts a repeated increment again.
+type doubling struct{ *Doc }
+
+func (r doubling) Apply(o *Op) (bool, error) {
+	applied, err := r.Doc.Apply(o)
+	if !applied && err == nil && o.Kind == Inc && r.counters[o.Path] != nil {
+		r.counters[o.Path].sum += o.N
+	}
+	return applied, err
+}
+
+// dropping takes an operation ahead of its turn for one it can forget.
+type dropping struct{ *Doc }
+
+func (r dropping) Apply(o *Op) (bool, error) {
+	applied, err := r.Doc.Apply(o)
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		return false, nil
+	}
+	return applied, err
+}
+
+func TestCheckerCatchesWrongMerge(t *testing.T) {
+	t.Parallel()
+	for name, fresh := range map[string]func() replica{
+		"keeps the last arrival":  func() replica { return lastArrival{New()} },
+		"counts repeats":          func() replica { return doubling{New()} },
+		"forgets what came early": func() replica { return dropping{New()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := findDifference(nil, fresh); err == nil {
+				t.Error("the checker did not notice")
+			}
+		})
+	}
+}
+
+// TestThousandWriters is the load the original merge answers 1000 times with "processed" and
+// keeps 84 of. Ours keeps all; the merge that keeps the last writer is caught losing.
+func TestThousandWriters(t *testing.T) {
+	t.Parallel()
+	const writers = 1000
+	kept := func(r replica, d *Doc) int {
+		for i := range writers {
+			o := &Op{Dot: Dot{fmt.Sprintf("w%04d", i), 1}, Time: NewTime(uint64(i%7), 0), Kind: Put,
+				Path: []string{"test_result", "inspector_notes", "equipment_status"}[i%3], Val: fmt.Sprint(i)}
+			if applied, err := r.Apply(o); !applied || err != nil {
+				t.Fatalf("Apply: got %v, %v", applied, err)
+			}
+		}
+		n := 0
+		for path := range d.Paths("") {
+			n += len(d.Values(path))
+		}
+		return n
+	}
+	d := New()
+	if got := kept(d, d); got != writers {
+		t.Errorf("kept %d values of %d", got, writers)
+	}
+	if bad := (lastArrival{New()}); kept(bad, bad.Doc) == writers {
+		t.Error("the control lost nothing")
+	}
+}
