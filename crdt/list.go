@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
@@ -111,14 +112,24 @@ func (d *Doc) remove(o *Op) {
 	}
 }
 
-// visible walks the tree in order, parents before children, without recursion: a list typed
-// top to bottom is as deep as it is long.
+// all yields the elements in order, hidden ones too and parents before children, without
+// recursion: a list typed top to bottom is as deep as it is long.
+func (l *list) all() iter.Seq[*element] {
+	return func(yield func(*element) bool) {
+		stack := reversed(nil, l.root.children)
+		for len(stack) > 0 {
+			el := stack[len(stack)-1]
+			stack = reversed(stack[:len(stack)-1], el.children)
+			if !yield(el) {
+				return
+			}
+		}
+	}
+}
+
 func (l *list) visible() []Entry {
 	var entries []Entry
-	stack := reversed(nil, l.root.children)
-	for len(stack) > 0 {
-		el := stack[len(stack)-1]
-		stack = reversed(stack[:len(stack)-1], el.children)
+	for el := range l.all() {
 		if !el.hidden && len(el.hiders) == 0 {
 			entries = append(entries, el.Entry)
 		}
