@@ -84,11 +84,7 @@ func (d *Doc) enact(o *Op, actor string, prior *absent) {
 			return
 		}
 	}
-	// Seen lists can be long: a value must not keep such a line in memory.
 	e := Entry{Dot: Dot{Actor: actor, Seq: o.Seq}, Time: o.Time, Val: o.Val}
-	if len(o.Seen) > 16 {
-		e.Val = strings.Clone(o.Val)
-	}
 	switch o.Kind {
 	case Put, Rem:
 		d.write(o, e, prior)

@@ -107,6 +107,16 @@ func (d *Doc) Values(path string) []Entry {
 	return entries
 }
 
+// inOrder returns the live entries best first, for reading at once: it may be the cell's own.
+func (c *cell) inOrder() []Entry {
+	if len(c.live) == 1 {
+		return c.live
+	}
+	entries := slices.Clone(c.live)
+	slices.SortFunc(entries, Entry.Compare)
+	return entries
+}
+
 // Covered returns the dots of the live entries at path that v covers, best first: what an
 // author who had seen v replaces by writing there.
 func (d *Doc) Covered(path string, v VersionVector) []Dot {

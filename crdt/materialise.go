@@ -64,7 +64,7 @@ func (d *Doc) AppendNode(b []byte, s *Schema, path string) []byte {
 func (d *Doc) appendLeaf(b []byte, s *Schema, path string) []byte {
 	start := len(b)
 	if c := d.cells[path]; c != nil {
-		v := s.Resolve(d, path)
+		v := s.view(path, c.inOrder())
 		b = append(b, `"$value":`...)
 		if v.Value == "" {
 			b = append(b, "null"...)

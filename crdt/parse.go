@@ -20,7 +20,26 @@ func ParseOp(line []byte) (Op, error) {
 		return Op{}, &FormatError{Reason: reason, Offset: p.i}
 	}
 	p.o.parsed, p.o.sum = true, sha256.Sum256(line)
+	p.o.compact()
 	return p.o, nil
+}
+
+// compact moves the texts of o out of the line it was read from. A document keeps Val for as
+// long as the value lives; the line around it is three times as large, and with a seen list a
+// thousand times.
+func (o *Op) compact() {
+	var b strings.Builder
+	b.Grow(len(o.Actor) + len(o.Path) + len(o.Val) + len(o.Origin))
+	b.WriteString(o.Actor)
+	b.WriteString(o.Path)
+	b.WriteString(o.Val)
+	b.WriteString(o.Origin)
+	s := b.String()
+	cut := func(n int) (part string) {
+		part, s = s[:n], s[n:]
+		return part
+	}
+	o.Actor, o.Path, o.Val, o.Origin = cut(len(o.Actor)), cut(len(o.Path)), cut(len(o.Val)), cut(len(o.Origin))
 }
 
 // opParser reads the keys in their one order, so there is nothing to look up or to sort.

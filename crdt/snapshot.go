@@ -29,7 +29,7 @@ func (d *Doc) AppendSnapshot(b []byte) []byte {
 	}
 	w.count(len(d.cells))
 	for _, path := range slices.Sorted(maps.Keys(d.cells)) {
-		entries := d.Values(path)
+		entries := d.cells[path].inOrder()
 		w.text(path)
 		w.count(len(entries))
 		for _, e := range entries {

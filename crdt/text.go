@@ -18,7 +18,7 @@ import (
 func (d *Doc) Text() []byte {
 	var b []byte
 	for _, path := range slices.Sorted(maps.Keys(d.cells)) {
-		b = appendEntries(b, 'c', path, d.Values(path))
+		b = appendEntries(b, 'c', path, d.cells[path].inOrder())
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.counters)) {
 		b = append(b, 'n', ' ')

@@ -20,9 +20,14 @@ type View struct {
 
 // Resolve reads the cell at path. It is a function of the live values and never writes.
 func (s *Schema) Resolve(d *Doc, path string) View {
+	return s.view(path, d.Values(path))
+}
+
+// view reads the entries of the cell at path, which are in order.
+func (s *Schema) view(path string, entries []Entry) View {
 	rule := s.rule(path)
-	v := View{Path: path, Policy: rule.Policy, Entries: d.Values(path)}
-	if len(v.Entries) == 0 {
+	v := View{Path: path, Policy: rule.Policy, Entries: entries}
+	if len(entries) == 0 {
 		return v
 	}
 	v.Conflict = !rule.Policy.gathers() && distinct(v.Entries)
