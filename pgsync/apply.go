@@ -1,0 +1,199 @@
+package pgsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// apply carries the log from the session's position through the entry at `through`, the end of a source transaction,
+// as one PostgreSQL transaction. When a row is refused, the same span is applied again row group by row group and the
+// refused ones go to quarantine.
+func (s *session) apply(ctx context.Context, src *source, through int64) error {
+	nonce, at, err := src.at(ctx, through)
+	if err != nil {
+		return err
+	}
+	to := Pos{Epoch: s.pos.Epoch, Seq: through, Nonce: nonce}
+	return s.withSalvage(ctx, to, at, func(x *txn) error { return x.applyLog(ctx, src) })
+}
+
+// withSalvage runs body in a transaction that moves the position to `to`, and once more in salvage mode when the
+// database refused a row.
+func (s *session) withSalvage(ctx context.Context, to Pos, cutAt int64, body func(x *txn) error) error {
+	err := s.attempt(ctx, to, cutAt, false, body)
+	if classify(err) == classData && !s.conn.IsClosed() {
+		err = s.attempt(ctx, to, cutAt, true, body)
+	}
+	return err
+}
+
+func (s *session) attempt(ctx context.Context, to Pos, cutAt int64, salvaging bool, body func(x *txn) error) error {
+	x := s.begin(to, cutAt)
+	x.salvaging = salvaging
+	err := body(x)
+	if err == nil {
+		err = x.commit(ctx)
+	}
+	if err != nil {
+		x.rollback(ctx)
+		return err
+	}
+	if x.quarantined > 0 || x.release {
+		return s.countQuarantined(ctx)
+	}
+	return nil
+}
+
+// applyLog reads the span in pieces, so that memory stays bounded however large a source transaction was.
+func (x *txn) applyLog(ctx context.Context, src *source) error {
+	for next := x.from.Seq; next < x.to.Seq; {
+		entries, err := src.entries(ctx, next, x.to.Seq)
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 || entries[0].seq != next+1 {
+			return &holdError{"gap", fmt.Sprintf("log entry %d is missing", next+1)}
+		}
+		if next > x.from.Seq {
+			if err := x.flush(ctx); err != nil {
+				return err
+			}
+		}
+		if err := x.applyEntries(ctx, entries); err != nil {
+			return err
+		}
+		next = entries[len(entries)-1].seq
+		if next == x.to.Seq && entries[len(entries)-1].nonce != x.to.Nonce {
+			return fmt.Errorf("%w: the log changed while it was read", errSource)
+		}
+	}
+	return nil
+}
+
+// applyEntries folds runs of row entries to the newest per row and applies what stands between them in order.
+func (x *txn) applyEntries(ctx context.Context, entries []entry) error {
+	start := 0
+	for i := 0; i <= len(entries); i++ {
+		if i < len(entries) && entries[i].op <= opDelete {
+			continue
+		}
+		if err := x.applyRows(ctx, entries[start:i]); err != nil {
+			return err
+		}
+		if i < len(entries) {
+			if err := x.applyMarker(ctx, entries[i]); err != nil {
+				return err
+			}
+		}
+		start = i + 1
+	}
+	x.journal(entries)
+	return nil
+}
+
+func (x *txn) applyRows(ctx context.Context, run []entry) error {
+	type row struct{ coll, pk string }
+	newest := make(map[row]int, len(run))
+	for i, e := range run {
+		newest[row{e.coll, e.pk}] = i
+	}
+	changes := make([]*change, 0, len(newest))
+	for i := range run {
+		e := &run[i]
+		t := x.reg.table(e.coll)
+		if t == nil {
+			return &holdError{"drift", fmt.Sprintf("log entry %d belongs to a table the mirror was not told of", e.seq)}
+		}
+		if newest[row{e.coll, e.pk}] == i {
+			changes = append(changes, newChange(t, e.pk, e.op, e.seq, e.at, e.img))
+		}
+		if e.op != opDelete && t.leaks(e.img) {
+			e.img = redact(t, e.img) // for the journal
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return x.write(ctx, changes)
+}
+
+// applyMarker follows a schema change or a mark at its place in the log.
+func (x *txn) applyMarker(ctx context.Context, e entry) error {
+	if err := x.flush(ctx); err != nil {
+		return err
+	}
+	state := x.reg[e.coll]
+	switch e.op {
+	case opBarrier:
+		next, err := decodeTable(string(e.img))
+		if err != nil {
+			return &holdError{"drift", fmt.Sprintf("barrier %d: %v", e.seq, err)}
+		}
+		if next.Coll != e.coll {
+			return &holdError{"drift", fmt.Sprintf("barrier %d is about another table", e.seq)}
+		}
+		return x.reshape(ctx, state, next, e.seq)
+	case opDropped:
+		if state.table == nil {
+			return nil
+		}
+		if err := setTableAside(ctx, x.s.conn, state.table, e.seq); err != nil {
+			return err
+		}
+		delete(x.reg, e.coll)
+		x.batch.Queue(sqlForgetShape, x.s.origin, e.coll)
+		x.batch.Queue("DELETE FROM fm_sync.quarantine WHERE origin = $1 AND coll = $2", x.s.origin, e.coll)
+		return x.flush(ctx)
+	case opResync:
+		if state.table == nil {
+			return nil
+		}
+		x.setResync(e.coll, ptr(""))
+		return nil
+	}
+	return &holdError{"drift", fmt.Sprintf("log entry %d has the unknown operation %d", e.seq, e.op)}
+}
+
+// reshape brings the table to its next shape and remembers it with the position.
+func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq int64) error {
+	if err := x.flush(ctx); err != nil {
+		return err
+	}
+	resync, err := evolve(ctx, x.s.conn, state.table, next, seq)
+	if err != nil {
+		return err
+	}
+	cursor := state.resync
+	if resync && state.table != nil {
+		// The stored hashes vouch for values that are gone.
+		x.batch.Queue("UPDATE "+next.pgName()+" SET _hash = ''::bytea WHERE _origin = $1", x.s.origin)
+	}
+	if resync {
+		cursor = ptr("")
+	}
+	x.reg[next.Coll] = tableState{table: next, resync: cursor}
+	x.batch.Queue(sqlSaveShape, x.s.origin, next.Coll, next.encode(), cursor)
+	x.s.guardsDue = true
+	return nil
+}
+
+func (x *txn) setResync(coll string, cursor *string) {
+	state := x.reg[coll]
+	state.resync = cursor
+	x.reg[coll] = state
+	x.batch.Queue(sqlSaveCursor, x.s.origin, coll, cursor)
+}
+
+func (t *Table) leaks(img []byte) bool {
+	for i := range t.Columns {
+		if t.Columns[i].Kind == KindEncrypted {
+			_, err := decodeImage(t, img)
+			var value *valueError
+			return errors.As(err, &value) && value.sqlState == statePlaintext
+		}
+	}
+	return false
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,127 @@
+package pgsync
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	leaseDefault   = 15 * time.Second      // a stopped node is replaced after this long
+	pollDefault    = 20 * time.Millisecond // 50 looks of 10 µs each: 0.05 % of a core
+	retryDefault   = time.Minute           // quarantined rows
+	backoffFirst   = 50 * time.Millisecond
+	backoffDefault = 30 * time.Second // cap
+	holdDefault    = 30 * time.Second
+	keepDefault    = 72 * time.Hour // covers a fail-over or point-in-time recovery of the mirror
+	timeoutDefault = 30 * time.Second
+)
+
+// Config of a Worker; the zero value of every field but DSN is a documented default.
+type Config struct {
+	// DSN names the PostgreSQL database, as postgres:// URL or keyword string. Required.
+	DSN string
+	// Lease is how long this node keeps the mirror after its last sign of life. Default 15 s.
+	Lease time.Duration
+	// Poll is how often the log is looked at while idle. Default 20 ms.
+	Poll time.Duration
+	// RetryQuarantine is how often quarantined rows are tried again. Default 1 min.
+	RetryQuarantine time.Duration
+	// BackoffMax caps the wait after transient errors, which doubles from 50 ms with full jitter. Default 30 s.
+	BackoffMax time.Duration
+	// HoldRetry is how often a held worker looks whether the reason is gone. Default 30 s.
+	HoldRetry time.Duration
+	// KeepLog is how long mirrored log entries stay in SQLite. Default 72 h.
+	KeepLog time.Duration
+	// Timeout bounds a statement on the server and the connection set-up. Default 30 s.
+	Timeout time.Duration
+	// Dial replaces the network dialer, for tests that cut connections. Default: pgx's own.
+	Dial pgconn.DialFunc
+}
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&c.Lease, leaseDefault)
+	set(&c.Poll, pollDefault)
+	set(&c.RetryQuarantine, retryDefault)
+	set(&c.BackoffMax, backoffDefault)
+	set(&c.HoldRetry, holdDefault)
+	set(&c.KeepLog, keepDefault)
+	set(&c.Timeout, timeoutDefault)
+	return c
+}
+
+func (c Config) validate() error {
+	var errs []error
+	for name, d := range map[string]time.Duration{
+		"Lease": c.Lease, "Poll": c.Poll, "RetryQuarantine": c.RetryQuarantine, "BackoffMax": c.BackoffMax,
+		"HoldRetry": c.HoldRetry, "KeepLog": c.KeepLog, "Timeout": c.Timeout,
+	} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%s is negative", name))
+		}
+	}
+	if err := ValidateDSN(c.DSN); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// ValidateDSN checks a connection string without connecting. The error never shows its password.
+func ValidateDSN(dsn string) error {
+	_, err := parseDSN(dsn)
+	return err
+}
+
+func parseDSN(dsn string) (*pgx.ConnConfig, error) {
+	if strings.TrimSpace(dsn) == "" {
+		return nil, errors.New("the PostgreSQL connection string is empty")
+	}
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the PostgreSQL connection string is not valid: %s", dsnReason(dsn, err))
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	if cfg.ValidateConnect == nil {
+		// With several hosts, or after a fail-over, only the node that takes writes will do.
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "firemode-mirror"
+	}
+	return cfg, nil
+}
+
+var quotedText = regexp.MustCompile("(?s)[\"`'].*[\"`']")
+
+// dsnReason keeps what the parser objects to and drops every quotation of the string itself: parsers quote the piece
+// they stumble over, and that piece may hold the password.
+func dsnReason(dsn string, err error) string {
+	cause := err
+	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
+		cause = next
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		cause = u.Err
+	}
+	reason := quotedText.ReplaceAllString(cause.Error(), "…")
+	for _, piece := range strings.FieldsFunc(dsn, func(r rune) bool { return strings.ContainsRune(":/@?&= '\"", r) }) {
+		if len(piece) > 3 && !strings.HasPrefix("postgresql", piece) && strings.Contains(reason, piece) {
+			return "check host, port, user, database and options"
+		}
+	}
+	return reason
+}

@@ -1,0 +1,34 @@
+package pgsync
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"firemode/internal/pgtest"
+	"firemode/internal/testapp"
+
+	"go.uber.org/goleak"
+)
+
+// everyByte makes the connection-cutting test try every byte instead of a spread of them.
+var everyByte = flag.Bool("pgsync.everybyte", false, "cut the connection after every single byte")
+
+// ignored are goroutines that PocketBase leaves behind when an app is reset; ours must all end.
+var ignored = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/pocketbase/pocketbase/core.(*BaseApp).initLogger.func3"),
+	goleak.IgnoreAnyFunction("github.com/pocketbase/pocketbase/core.createNotifyDirWatcher.func2"),
+	goleak.IgnoreAnyFunction("github.com/fsnotify/fsnotify.(*inotify).readEvents"),
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := pgtest.Main(m)
+	testapp.Cleanup()
+	if err := goleak.Find(ignored...); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}

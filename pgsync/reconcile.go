@@ -1,0 +1,202 @@
+package pgsync
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// retryMaxRows bounds one round over the quarantine.
+const retryMaxRows = 500
+
+// reconcile compares the next piece of one table and repairs the mirror: the first snapshot, a rebuild and a repair are
+// all this. The piece is read together with the end of the log; the log is applied through exactly there; then what
+// differs is written. Nothing newer can be overwritten and nothing deleted can come back, because the one worker does
+// these in order.
+func (s *session) reconcile(ctx context.Context, src *source, coll string) error {
+	state := s.reg[coll]
+	cursor, err := readCursor(*state.resync)
+	if err != nil {
+		return &holdError{"drift", err.Error()}
+	}
+	chunk, err := src.chunk(ctx, state.table, cursor)
+	if err != nil {
+		return err
+	}
+	if ok, err := s.catchUp(ctx, src, chunk); err != nil || !ok {
+		return err
+	}
+	have, err := s.mirrored(ctx, state.table, cursor, chunk)
+	if err != nil {
+		return err
+	}
+	changes := differences(state.table, chunk, have)
+	return s.withSalvage(ctx, s.pos, 0, func(x *txn) error {
+		if err := x.write(ctx, changes); err != nil {
+			return err
+		}
+		if chunk.cursor == "" {
+			x.setResync(coll, nil)
+			x.s.guardsDue = true
+		} else {
+			x.setResync(coll, ptr(strconv.QuoteToASCII(chunk.cursor)))
+		}
+		return nil
+	})
+}
+
+// readCursor undoes the quoting that keeps a cursor of any bytes fit for a text column.
+func readCursor(stored string) (string, error) {
+	if stored == "" {
+		return "", nil
+	}
+	cursor, err := strconv.Unquote(stored)
+	if err != nil {
+		return "", fmt.Errorf("read cursor %q: %w", stored, err)
+	}
+	return cursor, nil
+}
+
+// catchUp applies the log through the moment at which rows were read. It is false when the tables changed their shape
+// on the way, so that the rows must be read anew.
+func (s *session) catchUp(ctx context.Context, src *source, chunk rowChunk) (bool, error) {
+	if chunk.last <= s.pos.Seq {
+		return chunk.last == s.pos.Seq, nil
+	}
+	before := s.shapesText()
+	if err := s.apply(ctx, src, chunk.last); err != nil {
+		return false, err
+	}
+	return s.shapesText() == before, nil
+}
+
+func (s *session) shapesText() string {
+	var b strings.Builder
+	for _, coll := range s.reg.order() {
+		b.WriteString(s.reg.table(coll).encode())
+		if s.reg[coll].resync != nil {
+			b.WriteString(*s.reg[coll].resync)
+		}
+	}
+	return b.String()
+}
+
+type mirroredRow struct {
+	hash  []byte
+	stale bool
+}
+
+// mirrored reads what PostgreSQL has in the range of the chunk.
+func (s *session) mirrored(ctx context.Context, t *Table, cursor string, chunk rowChunk) (map[string]mirroredRow, error) {
+	query := "SELECT id::text, _hash, _stale FROM " + t.pgName() + " WHERE _origin = $1"
+	args := []any{s.origin}
+	if t.plain() {
+		pks := make([]string, len(chunk.rows))
+		for i, r := range chunk.rows {
+			pks[i] = r.pk
+		}
+		query, args = query+" AND id = ANY ($2::text[])", append(args, pks)
+	} else {
+		bound := func(op, key string) {
+			args = append(args, safeText(key))
+			if t.UUID && uuidText.MatchString(key) {
+				query += fmt.Sprintf(" AND id %s $%d::text::uuid", op, len(args))
+			} else {
+				query += fmt.Sprintf(` AND id::text COLLATE "C" %s $%d::text`, op, len(args))
+			}
+		}
+		if cursor != "" {
+			bound(">", cursor)
+		}
+		if chunk.cursor != "" {
+			bound("<=", chunk.cursor)
+		}
+	}
+	rows, err := s.conn.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]mirroredRow{}
+	var pk string
+	var row mirroredRow
+	_, err = pgx.ForEachRow(rows, []any{&pk, &row.hash, &row.stale}, func() error {
+		have[pk] = mirroredRow{append([]byte(nil), row.hash...), row.stale}
+		return nil
+	})
+	return have, err
+}
+
+// differences are the changes that make the mirror's rows those of the chunk.
+func differences(t *Table, chunk rowChunk, have map[string]mirroredRow) []*change {
+	var out []*change
+	seen := make(map[string]bool, len(chunk.rows))
+	for _, r := range chunk.rows {
+		seen[r.pk] = true
+		c := newChange(t, r.pk, opUpdate, chunk.last, chunk.at, r.img)
+		if row, ok := have[r.pk]; ok && c.err == nil && !row.stale && bytes.Equal(row.hash, c.hash) {
+			continue
+		}
+		out = append(out, c)
+	}
+	for pk := range have {
+		if !seen[pk] {
+			out = append(out, newChange(t, pk, opDelete, chunk.last, chunk.at, nil))
+		}
+	}
+	return out
+}
+
+// retryQuarantine tries quarantined rows again, with what the source holds for them now.
+func (s *session) retryQuarantine(ctx context.Context, src *source) error {
+	rows, err := s.conn.Query(ctx, sqlQuarantined, s.origin, retryMaxRows)
+	if err != nil {
+		return err
+	}
+	byColl := map[string][]string{}
+	var coll, pk string
+	_, err = pgx.ForEachRow(rows, []any{&coll, &pk}, func() error {
+		if !strings.HasPrefix(pk, `"`) { // a quoted key is no key of the source; only a full comparison finds its row
+			byColl[coll] = append(byColl[coll], pk)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, coll := range s.reg.order() {
+		if len(byColl[coll]) == 0 {
+			continue
+		}
+		if err := s.retryKeys(ctx, src, coll, byColl[coll]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) retryKeys(ctx context.Context, src *source, coll string, pks []string) error {
+	t := s.reg.table(coll)
+	chunk, err := src.keys(ctx, t, pks)
+	if err != nil {
+		return err
+	}
+	if ok, err := s.catchUp(ctx, src, chunk); err != nil || !ok {
+		return err
+	}
+	found := map[string]bool{}
+	var changes []*change
+	for _, r := range chunk.rows {
+		found[r.pk] = true
+		changes = append(changes, newChange(t, r.pk, opUpdate, chunk.last, chunk.at, r.img))
+	}
+	for _, pk := range pks {
+		if !found[pk] {
+			changes = append(changes, newChange(t, pk, opDelete, chunk.last, chunk.at, nil))
+		}
+	}
+	return s.withSalvage(ctx, s.pos, 0, func(x *txn) error { return x.write(ctx, changes) })
+}

@@ -1,0 +1,237 @@
+package pgsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// errStandby says that another node holds the lease.
+var errStandby = errors.New("another node mirrors this source")
+
+// session is one connection to PostgreSQL with what was read over it. After any error it is closed and everything in
+// it forgotten: where the mirror stands is known by PostgreSQL alone.
+type session struct {
+	cfg         Config
+	conn        *pgx.Conn
+	origin      int16
+	node        string
+	term        int64
+	pos         Pos
+	reg         registry
+	quarantined int64
+	guardsDue   bool
+	renewed     time.Time
+}
+
+// dial connects and brings the control schema up to date.
+func dial(ctx context.Context, cfg Config) (*pgx.Conn, error) {
+	pc, err := parseDSN(cfg.DSN)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Dial != nil {
+		pc.DialFunc = cfg.Dial
+	}
+	conn, err := pgx.ConnectConfig(ctx, pc)
+	if err != nil {
+		return nil, err
+	}
+	// The server gives up on a node that went silent, so that its locks end. Not every platform has the setting.
+	_, err = conn.Exec(ctx, `SELECT set_config('tcp_user_timeout', $1, false)`, millis(idleTimeout))
+	if err != nil && classify(err) == classTransient {
+		conn.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return conn, nil
+}
+
+// openSession connects, takes the lease and reads where the mirror stands. takeOver lets it take a lease that an
+// earlier worker of the same node still holds.
+func openSession(ctx context.Context, cfg Config, src *source, node string, takeOver bool) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timeout)
+	defer cancel()
+	sourceID, err := src.id(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if sourceID == "" {
+		return nil, &holdError{"unarmed", "the database is not armed: run the migrations and Arm"}
+	}
+	conn, err := dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{cfg: cfg, conn: conn, node: node, reg: registry{}, guardsDue: true, renewed: time.Now()}
+	if err := s.open(ctx, src, sourceID, takeOver); err != nil {
+		s.close(ctx)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) open(ctx context.Context, src *source, sourceID string, takeOver bool) error {
+	if err := migrateControl(ctx, s.conn); err != nil {
+		return err
+	}
+	if _, err := s.conn.Exec(ctx, sqlAddOrigin, sourceID); err != nil {
+		return fmt.Errorf("add origin: %w", err)
+	}
+	claimed, err := queryOne(ctx, s.conn, sqlClaim, []any{sourceID, s.node, float64(s.cfg.Lease.Milliseconds()), takeOver},
+		&s.origin, &s.pos.Epoch, &s.pos.Seq, &s.pos.Nonce, &s.term)
+	if err != nil {
+		return fmt.Errorf("claim lease: %w", err)
+	}
+	if !claimed {
+		return errStandby
+	}
+	if err := s.readShapes(ctx); err != nil {
+		return err
+	}
+	if err := s.countQuarantined(ctx); err != nil {
+		return err
+	}
+	h, err := src.head(ctx, s.pos.Seq)
+	if err != nil {
+		return err
+	}
+	if err := checkFork(s.pos, h); err != nil {
+		return err
+	}
+	if s.pos.Seq == 0 && h.first > 1 {
+		return s.startFromSnapshot(ctx, src)
+	}
+	return s.checkShapes(ctx)
+}
+
+func (s *session) readShapes(ctx context.Context) error {
+	rows, err := s.conn.Query(ctx, sqlShapes, s.origin)
+	if err != nil {
+		return err
+	}
+	var coll, shape string
+	var resync *string
+	_, err = pgx.ForEachRow(rows, []any{&coll, &shape, &resync}, func() error {
+		t, err := decodeTable(shape)
+		if err != nil {
+			return err
+		}
+		state := tableState{table: t}
+		if resync != nil {
+			state.resync = ptr(*resync)
+		}
+		s.reg[coll] = state
+		return nil
+	})
+	return err
+}
+
+func (s *session) countQuarantined(ctx context.Context) error {
+	return s.conn.QueryRow(ctx, sqlCountQuarantined, s.origin).Scan(&s.quarantined)
+}
+
+// startFromSnapshot begins with a log whose first entries are gone: the mirror takes the shapes and the end of the log
+// of one moment, and every table is compared from there.
+func (s *session) startFromSnapshot(ctx context.Context, src *source) error {
+	last, tables, err := src.shapes(ctx)
+	if err != nil || last == 0 {
+		return err
+	}
+	nonce, at, err := src.at(ctx, last)
+	if err != nil {
+		return err
+	}
+	return s.attempt(ctx, Pos{s.pos.Epoch, last, nonce}, at, false, func(x *txn) error {
+		for _, t := range tables {
+			if err := x.reshape(ctx, tableState{resync: ptr("")}, t, last); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// checkShapes repairs tables that somebody changed or dropped in PostgreSQL.
+func (s *session) checkShapes(ctx context.Context) error {
+	if len(s.reg) == 0 {
+		return nil
+	}
+	var wrong []string
+	for _, coll := range s.reg.order() {
+		t := s.reg.table(coll)
+		have, err := columnsOf(ctx, s.conn, t)
+		if err != nil {
+			return err
+		}
+		ok := have["id"] == t.idType()
+		for i := range t.Columns {
+			ok = ok && have[t.Columns[i].Name] == t.Columns[i].pgType()
+		}
+		for _, name := range systemColumns {
+			ok = ok && have[name] != ""
+		}
+		if !ok {
+			wrong = append(wrong, coll)
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return s.attempt(ctx, s.pos, 0, false, func(x *txn) error {
+		for _, coll := range wrong {
+			if err := x.reshape(ctx, x.reg[coll], x.reg.table(coll), s.pos.Seq); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// checkFork compares the position with the log. Anything but the very entry that was applied last means that the log
+// is another one: the source was restored or copied, or the mirror was.
+func checkFork(pos Pos, h head) error {
+	switch {
+	case pos.Seq == 0:
+		return nil
+	case h.anchor != nil && *h.anchor == pos.Nonce:
+		return nil
+	case h.anchor != nil:
+		return &holdError{"fork", "entry " + strconv.FormatInt(pos.Seq, 10) + " of the log is not the one that was mirrored"}
+	case h.first > pos.Seq:
+		return &holdError{"gap", "entries after " + strconv.FormatInt(pos.Seq, 10) + " are no longer in the log"}
+	}
+	return &holdError{"fork", "the log ends before entry " + strconv.FormatInt(pos.Seq, 10) + ", which was mirrored"}
+}
+
+// renew keeps the lease while there is nothing to carry.
+func (s *session) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	tag, err := s.conn.Exec(ctx, sqlRenew, s.origin, s.node, s.term, float64(s.cfg.Lease.Milliseconds()))
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return errFenced
+	}
+	s.renewed = time.Now()
+	return nil
+}
+
+// close ends the connection; it waits for the server a little, never long.
+func (s *session) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	s.conn.Close(ctx)
+}
+
+// resign gives the lease back, so that the next worker need not wait for it to lapse.
+func (s *session) resign(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_, _ = s.conn.Exec(ctx, sqlRenew, s.origin, s.node, s.term, float64(0)) // the lease lapses by itself otherwise
+}

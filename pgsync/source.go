@@ -1,0 +1,45 @@
+package pgsync
+
+import (
+	"slices"
+
+	"firemode/collections"
+)
+
+// Source says what of the SQLite database is mirrored.
+type Source struct {
+	Collections []string     // names of PocketBase collections
+	Tables      []PlainTable // SQLite tables that are no collections
+}
+
+// PlainTable is a SQLite table that is no collection. Rows are only ever added or updated, never deleted: a resync
+// does not look for rows that the source no longer has.
+type PlainTable struct {
+	Name    string
+	Key     []string // primary key columns, integers or text; joined by "/" they are the mirror's text id
+	Columns []Column // what is mirrored beside the id; Field may be left empty
+}
+
+// Mirrored is FireMode's own Source: the mirrored collections and the operation log with the names it refers to.
+func Mirrored() Source {
+	return Source{
+		Collections: collections.Mirrored(),
+		Tables: []PlainTable{
+			{Name: collections.TableCRDTDocs, Key: []string{"id"}, Columns: []Column{{Name: "key", Kind: KindText}}},
+			{Name: collections.TableCRDTActors, Key: []string{"id"}, Columns: []Column{
+				{Name: "key", Kind: KindText}, {Name: "user", Kind: KindText}, {Name: "device", Kind: KindText},
+				{Name: "revoked", Kind: KindInteger},
+			}},
+			{Name: collections.TableCRDTOps, Key: []string{"doc", "n"}, Columns: []Column{
+				{Name: "doc", Kind: KindRelation, Target: collections.TableCRDTDocs},
+				{Name: "n", Kind: KindInteger},
+				{Name: "actor", Kind: KindRelation, Target: collections.TableCRDTActors},
+				{Name: "seq", Kind: KindInteger}, {Name: "recv", Kind: KindInteger}, {Name: "q", Kind: KindInteger},
+				{Name: "hash", Kind: KindBytes},
+				{Name: "line", Kind: KindText}, // exact bytes: jsonb would break the hash over it
+			}},
+		},
+	}
+}
+
+func (s Source) hasCollection(name string) bool { return slices.Contains(s.Collections, name) }

@@ -1,0 +1,1 @@
+SELECT count(*) FROM fm_sync.quarantine WHERE origin = $1

@@ -1,0 +1,344 @@
+package pgsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+const (
+	// observeEvery is how often the log is looked at, and a cut recorded, while PostgreSQL is away.
+	observeEvery = time.Second
+	// logEvery limits the log to one line a minute per lasting trouble.
+	logEvery = time.Minute
+)
+
+// Worker carries the log to PostgreSQL. One goroutine does all of it; nothing it meets stops or slows a write of the
+// application. Its methods are safe for many goroutines.
+type Worker struct {
+	app   core.App
+	cfg   Config
+	node  string
+	nudge chan struct{}
+
+	mu      sync.Mutex // guards everything below
+	cancel  context.CancelFunc
+	done    chan struct{}
+	stopped bool
+	status  Status
+	moved   chan struct{} // closed and replaced whenever the position moves
+
+	// The rest belongs to the worker's goroutine.
+	src        *source
+	ses        *session
+	wasFenced  bool // taken over once: from then on only a lapsed lease is claimed
+	failures   int
+	lastLogged time.Time
+	unlogged   int
+	retryAt    time.Time
+	pruneAt    time.Time
+	cutSeq     int64
+}
+
+// New checks the configuration; it neither connects nor starts anything. DSN errors never show the password.
+func New(app core.App, cfg Config) (*Worker, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("mirror configuration: %w", err)
+	}
+	return &Worker{
+		app: app, cfg: cfg.withDefaults(), nudge: make(chan struct{}, 1), moved: make(chan struct{}),
+		status: Status{State: StateStopped, Configured: true},
+	}, nil
+}
+
+// Start begins to mirror and returns at once; PostgreSQL need not be up. The app MUST be bootstrapped and armed.
+// A second Start does nothing; after Stop it is an error. Cancelling ctx ends the worker like Stop.
+func (w *Worker) Start(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return errors.New("start mirror: already stopped")
+	}
+	if w.done != nil {
+		return nil
+	}
+	if err := w.prepare(ctx); err != nil {
+		return fmt.Errorf("start mirror: %w", err)
+	}
+	ctx, w.cancel = context.WithCancel(ctx)
+	w.done = make(chan struct{})
+	go w.run(ctx)
+	return nil
+}
+
+func (w *Worker) prepare(ctx context.Context) (err error) {
+	if w.node, err = nodeID(w.app.DataDir()); err != nil {
+		return err
+	}
+	w.src, err = openSource(ctx, w.app)
+	return err
+}
+
+// Stop ends the worker and waits until it has; what is not mirrored yet stays in the log. It may be called again, and
+// before Start.
+func (w *Worker) Stop() {
+	w.mu.Lock()
+	w.stopped = true
+	done, cancel := w.done, w.cancel
+	w.mu.Unlock()
+	if done != nil {
+		cancel()
+		<-done
+	}
+}
+
+// Nudge wakes the worker after a commit. It never blocks, and nothing depends on it but the delay of one poll.
+func (w *Worker) Nudge() {
+	select {
+	case w.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// WaitMirrored returns when the log through seq is in PostgreSQL, or with the context's error.
+func (w *Worker) WaitMirrored(ctx context.Context, seq int64) error {
+	for {
+		w.mu.Lock()
+		position, moved := w.status.Position, w.moved
+		w.mu.Unlock()
+		if position >= seq {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (w *Worker) run(ctx context.Context) {
+	defer close(w.done)
+	defer w.src.close()
+	defer func() {
+		if w.ses != nil {
+			w.ses.resign(ctx)
+			w.disconnect(ctx)
+		}
+		w.setState(StateStopped, "")
+	}()
+	w.setState(StateConnecting, "")
+	for ctx.Err() == nil {
+		more, err := w.step(ctx)
+		if err == nil {
+			w.recovered()
+			if !more {
+				w.idle(ctx)
+			}
+			continue
+		}
+		w.away(ctx, w.failed(ctx, err))
+	}
+}
+
+// step does one bounded piece of work and never waits for time to pass. more says that there is work left.
+func (w *Worker) step(ctx context.Context) (more bool, err error) {
+	if w.ses == nil {
+		ses, err := openSession(ctx, w.cfg, w.src, w.node, !w.wasFenced)
+		if err != nil {
+			return false, err
+		}
+		w.ses, w.retryAt = ses, time.Time{}
+		w.setState(w.liveState(), "")
+		return true, nil
+	}
+	h, err := w.src.head(ctx, w.ses.pos.Seq)
+	if err != nil {
+		return false, err
+	}
+	if err := checkFork(w.ses.pos, h); err != nil {
+		return false, err
+	}
+	w.observe(h)
+	worked := h.last > w.ses.pos.Seq
+	if worked {
+		cut, err := w.src.cut(ctx, w.ses.pos.Seq, h.last)
+		if err == nil {
+			err = w.ses.apply(ctx, w.src, cut)
+		}
+		if err != nil {
+			return false, err
+		}
+		if w.ses.quarantined > 0 && w.retryAt.After(time.Now().Add(time.Second)) {
+			w.retryAt = time.Now().Add(time.Second) // what just arrived may be what a quarantined row waited for
+		}
+	}
+	if coll := w.ses.reg.nextResync(); coll != "" {
+		worked = true
+		if err := w.ses.reconcile(ctx, w.src, coll); err != nil {
+			return false, err
+		}
+		if w.ses.reg.nextResync() == "" {
+			w.retryAt = time.Time{}
+		}
+	}
+	if !worked {
+		if worked, err = w.upkeep(ctx); err != nil {
+			return false, err
+		}
+	}
+	if worked {
+		h, err = w.src.head(ctx, w.ses.pos.Seq)
+		if err != nil {
+			return false, err
+		}
+		w.observe(h)
+	}
+	w.setState(w.liveState(), "")
+	return worked, nil
+}
+
+// upkeep is what is done while the log is empty: keys, quarantine, lease, pruning. At most one of them per step.
+func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
+	now := time.Now()
+	switch {
+	case w.ses.guardsDue:
+		return true, w.ses.attach(ctx)
+	case w.ses.quarantined > 0 && !now.Before(w.retryAt):
+		w.retryAt = now.Add(w.cfg.RetryQuarantine)
+		return true, w.ses.retryQuarantine(ctx, w.src)
+	case now.Sub(w.ses.renewed) > w.cfg.Lease/3:
+		return false, w.ses.renew(ctx)
+	case !now.Before(w.pruneAt):
+		w.pruneAt = now.Add(pruneEvery)
+		return false, w.prune(ctx)
+	}
+	return false, nil
+}
+
+func (w *Worker) liveState() State {
+	if w.ses.reg.nextResync() != "" {
+		return StateResync
+	}
+	return StateLive
+}
+
+// failed decides what an error means, drops the connection and returns how long to stay away.
+func (w *Worker) failed(ctx context.Context, err error) time.Duration {
+	if ctx.Err() != nil {
+		w.disconnect(ctx)
+		return 0
+	}
+	w.disconnect(ctx)
+	w.failures++
+	state, wait := StateConnecting, w.backoff()
+	kind := classify(err)
+	var hold *holdError
+	switch {
+	case errors.Is(err, errStandby):
+		state, wait = StateStandby, w.cfg.Lease/3
+	case kind == classFenced:
+		// Whoever holds the lease now keeps it; coming back at once would only take it from each other in turn.
+		w.wasFenced, state, wait = true, StateStandby, w.cfg.Lease/3
+	case errors.As(err, &hold):
+		state, wait = StateHeld, w.cfg.HoldRetry
+	case kind == classDrift && w.failures > 1, kind == classPermission, kind == classUnknown, kind == classData:
+		state, wait = StateHeld, w.cfg.HoldRetry
+	}
+	w.setState(state, publicText(err))
+	w.report(err, state)
+	return wait
+}
+
+// backoff doubles with full jitter, so that many nodes do not return together.
+func (w *Worker) backoff() time.Duration {
+	limit := w.cfg.BackoffMax
+	if w.failures < 20 {
+		limit = min(limit, backoffFirst<<w.failures)
+	}
+	return time.Duration(rand.Int64N(int64(limit) + 1))
+}
+
+func (w *Worker) disconnect(ctx context.Context) {
+	if w.ses != nil {
+		w.ses.close(ctx)
+		w.ses = nil
+	}
+}
+
+// idle waits for a commit, a nudge or the next upkeep.
+func (w *Worker) idle(ctx context.Context) {
+	poll := time.NewTicker(w.cfg.Poll)
+	defer poll.Stop()
+	upkeep := time.NewTimer(w.cfg.Lease / 3)
+	defer upkeep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.nudge:
+			return
+		case <-upkeep.C:
+			return
+		case <-poll.C:
+			if w.src.changed(ctx) || (w.ses.quarantined > 0 && !time.Now().Before(w.retryAt)) {
+				return
+			}
+		}
+	}
+}
+
+// away waits while PostgreSQL cannot be used, and keeps the log fit for catching up.
+func (w *Worker) away(ctx context.Context, wait time.Duration) {
+	end := time.NewTimer(wait)
+	defer end.Stop()
+	look := time.NewTicker(observeEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-end.C:
+			return
+		case <-look.C:
+			if h, err := w.src.head(ctx, w.lastPosition()); err == nil {
+				w.observe(h)
+				w.recordCut(ctx, h.last)
+			}
+		}
+	}
+}
+
+// report logs the first failure, then at most one line a minute.
+func (w *Worker) report(err error, state State) {
+	if w.failures > 1 && time.Since(w.lastLogged) < logEvery {
+		w.unlogged++
+		return
+	}
+	w.app.Logger().Warn("PostgreSQL mirror is interrupted", "state", string(state), "reason", publicText(err),
+		"failures", w.failures, "unlogged", w.unlogged)
+	w.lastLogged, w.unlogged = time.Now(), 0
+}
+
+func (w *Worker) recovered() {
+	if w.failures > 0 {
+		w.app.Logger().Info("PostgreSQL mirror works again", "failures", w.failures)
+		w.failures, w.unlogged = 0, 0
+	}
+}
+
+// nodeID names this process's place: the machine since it was started, and the very file of the database. Two
+// processes on one file are one node; a copy of the file is another one.
+func nodeID(dataDir string) (string, error) {
+	place, err := machinePlace(dataDir)
+	if err != nil {
+		return "", err
+	}
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("firemode.mirror.node\x00"+place)).String(), nil
+}
