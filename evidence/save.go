@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"firemode/collections"
@@ -36,8 +35,8 @@ func (s *Staged) Save(tx core.App, record *core.Record) error {
 	if info == nil {
 		return ErrNoTransaction
 	}
-	if !slices.Contains(collections.EvidenceMediaTypes(), s.MediaType) {
-		return fmt.Errorf("%w: %s", ErrMediaType, s.MediaType)
+	if err := s.CheckMediaType(); err != nil {
+		return err
 	}
 	record.Set(collections.FieldChecksum, s.SHA256)
 	record.Set(collections.FieldSize, s.Size)

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"firemode/collections"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/pocketbase/pocketbase/apis"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// Deps is what the operations stand on. Zero values are allowed unless said
+// otherwise.
+type Deps struct {
+	Version string           // of the application, shown by /health and /openapi.json
+	Now     func() time.Time // default time.Now
+	// EvidenceMaxBytes bounds one upload; default collections.EvidenceMaxBytes.
+	EvidenceMaxBytes int64
+	// DiskFloorBytes is the free space below which the service is not ready;
+	// default 256 MiB.
+	DiskFloorBytes uint64
+	// Metrics receives what Diagnostics shows; nil keeps none.
+	Metrics *Metrics
+	// MirrorStatus reports the state of the mirror as a JSON value; nil means
+	// that the mirror is off. It MUST NOT contain secrets.
+	MirrorStatus func() any
+}
+
+// diskFloorDefault leaves room for the WAL, a checkpoint and a few uploads.
+const diskFloorDefault = 256 << 20
+
+// service is Deps with defaults filled in and the state the operations share.
+type service struct {
+	Deps
+	app      core.App
+	inFlight inFlight
+	routes   routes
+	ready    readiness
+}
+
+// Bind mounts /v1, /health, /openapi.json and /docs on the router of se and
+// binds the root middleware that gives every route the one error shape. Call it
+// once, in OnServe, before the router is built.
+func Bind(se *core.ServeEvent, deps Deps) error {
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.DiskFloorBytes == 0 {
+		deps.DiskFloorBytes = diskFloorDefault
+	}
+	s := &service{Deps: deps, app: se.App}
+	if deps.EvidenceMaxBytes == 0 {
+		s.EvidenceMaxBytes = collections.EvidenceMaxBytes
+	}
+
+	api := humago.New(&s.routes, openAPIConfig(deps.Version))
+	api.UseMiddleware(s.guard)
+	for _, bind := range []func(huma.API){
+		s.bindUsers, s.bindBuildings, s.bindSessions, s.bindEvidence, s.bindOperations,
+	} {
+		bind(api)
+	}
+
+	se.Router.Bind(s.rootMiddleware())
+	// Patterns with a method: one without would conflict with "GET /{path...}",
+	// the static files of the field app. GET serves HEAD as well.
+	for _, method := range []string{
+		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+	} {
+		for _, path := range []string{"/v1", "/v1/{path...}"} {
+			// The operations have body limits of their own.
+			se.Router.Route(method, path, s.serveV1).Unbind(apis.DefaultBodyLimitMiddlewareId)
+		}
+	}
+	s.bindHealth(se)
+	if err := bindDocs(se, api.OpenAPI()); err != nil {
+		return err
+	}
+	return s.bindIdempotencySweep()
+}

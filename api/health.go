@@ -1,0 +1,169 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/apis"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+const (
+	// checkTimeout bounds one readiness check; a writer that is busy longer is
+	// not ready.
+	checkTimeout = 2 * time.Second
+	// readyFor is how long a result is reused, so that guests who ask often
+	// cost nothing.
+	readyFor = time.Second
+)
+
+// A health answer names no host, path or error: it is open to guests.
+type healthAnswer struct {
+	Status    string            `json:"status"` // ok, degraded or unavailable
+	Service   string            `json:"service"`
+	Version   string            `json:"version,omitempty"`
+	Ready     *bool             `json:"ready,omitempty"`
+	Alive     *bool             `json:"alive,omitempty"`
+	Checks    map[string]string `json:"checks,omitempty"` // ok, failing, or a state
+	Timestamp time.Time         `json:"timestamp"`
+}
+
+const serviceName = "firemode"
+
+// readiness runs the checks, at most once per readyFor.
+type readiness struct {
+	mu     sync.Mutex // guards the fields below, and lets one caller check for all
+	at     time.Time
+	checks map[string]string
+	ok     bool
+}
+
+func (s *service) bindHealth(se *core.ServeEvent) {
+	routes := map[string]func(*core.RequestEvent) error{
+		"/health": func(e *core.RequestEvent) error {
+			checks, ok := s.readyNow()
+			answer := s.healthAnswer("ok")
+			answer.Checks = checks
+			switch {
+			case !ok:
+				answer.Status = "unavailable"
+			case checks["mirror"] == "degraded":
+				answer.Status = "degraded"
+			}
+			return e.JSON(http.StatusOK, answer)
+		},
+		"/health/live": func(e *core.RequestEvent) error {
+			answer := s.healthAnswer("ok")
+			answer.Alive = new(true)
+			return e.JSON(http.StatusOK, answer)
+		},
+		"/health/ready": func(e *core.RequestEvent) error {
+			checks, ok := s.readyNow()
+			answer := s.healthAnswer("ok")
+			answer.Checks, answer.Ready = checks, &ok
+			if !ok {
+				answer.Status = "unavailable"
+				e.Response.Header().Set("Retry-After", "5")
+				return e.JSON(http.StatusServiceUnavailable, answer)
+			}
+			return e.JSON(http.StatusOK, answer)
+		},
+	}
+	for path, serve := range routes {
+		for _, pattern := range []string{path, path + "/{$}"} {
+			route := se.Router.GET(pattern, serve)
+			// Probes come every few seconds: never limited, never logged.
+			route.Bind(apis.SkipSuccessActivityLog())
+			route.Unbind(apis.DefaultRateLimitMiddlewareId)
+		}
+	}
+}
+
+func (s *service) healthAnswer(status string) healthAnswer {
+	return healthAnswer{Status: status, Service: serviceName, Version: s.Version, Timestamp: s.Now().UTC()}
+}
+
+// readyNow says which checks hold and whether all that matter do.
+func (s *service) readyNow() (map[string]string, bool) {
+	r := &s.ready
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.checks != nil && s.Now().Sub(r.at) < readyFor {
+		return r.checks, r.ok
+	}
+	r.checks, r.ok = map[string]string{}, true
+	for name, check := range map[string]func(context.Context) error{
+		"database_read": s.checkReaders, "database_write": s.checkWriter, "disk": s.checkDisk,
+	} {
+		r.checks[name] = "ok"
+		ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+		if err := check(ctx); err != nil {
+			r.checks[name], r.ok = "failing", false
+			s.app.Logger().Error("not ready", "check", name, "error", err)
+		}
+		cancel()
+	}
+	r.checks["mirror"] = s.mirrorState()
+	r.at = s.Now()
+	return r.checks, r.ok
+}
+
+func selectOne(ctx context.Context, db dbx.Builder) error {
+	var n int
+	return db.NewQuery("SELECT 1").WithContext(ctx).Row(&n)
+}
+
+func (s *service) checkReaders(ctx context.Context) error {
+	return selectOne(ctx, s.app.ConcurrentDB())
+}
+
+// checkWriter waits for the one writer connection, so it fails when a
+// transaction holds it too long.
+func (s *service) checkWriter(ctx context.Context) error {
+	return selectOne(ctx, s.app.NonconcurrentDB())
+}
+
+var errDiskLow = errors.New("free space is below the floor")
+
+func (s *service) checkDisk(context.Context) error {
+	free, err := freeBytes(s.app.DataDir())
+	if err == nil && free < s.DiskFloorBytes {
+		err = errDiskLow
+	}
+	return err
+}
+
+// A mirrorReporter is what the mirror's status says of itself for /health.
+type mirrorReporter interface{ Healthy() bool }
+
+// mirrorState is off, ok or degraded. The mirror can be lost and rebuilt, so it
+// never makes the service unready.
+func (s *service) mirrorState() string {
+	if s.MirrorStatus == nil {
+		return "off"
+	}
+	if status, ok := s.MirrorStatus().(mirrorReporter); ok && !status.Healthy() {
+		return "degraded"
+	}
+	return "ok"
+}
+
+func (s *service) bindOperations(api huma.API) {
+	register(api, huma.Operation{
+		OperationID: "get-mirror-status", Method: http.MethodGet, Path: "/v1/mirror/status", Tags: []string{"operations"},
+		Summary: "Get the state of the PostgreSQL mirror", Description: "For officers and managers. 404 when the mirror is off.",
+	}, func(c *call, _ *struct{}) (*one[any], error) {
+		if err := c.staffOnly(); err != nil {
+			return nil, err
+		}
+		if c.MirrorStatus == nil {
+			return nil, newProblem(http.StatusNotFound, "The mirror is off.")
+		}
+		return &one[any]{Body: c.MirrorStatus()}, nil
+	})
+}

@@ -1,0 +1,221 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"firemode/collections"
+
+	"github.com/google/uuid"
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+	"github.com/pocketbase/pocketbase/tools/types"
+)
+
+const (
+	// idempotencyTTL is how long a repeat gets the stored answer: longer than a
+	// working day without network.
+	idempotencyTTL = 24 * time.Hour
+	// inFlightRetry is told to a repeat that overtook its original.
+	inFlightRetry = time.Second
+	// sweepSchedule removes expired keys; they are ignored from their expiry on.
+	sweepSchedule = "17 * * * *"
+)
+
+// keyPattern is what an idempotency key may be: printable ASCII, so that it
+// passes through any header unchanged.
+var keyPattern = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
+
+// KeyInput is the header of operations that may be repeated safely.
+type KeyInput struct {
+	IdempotencyKey string `header:"Idempotency-Key" doc:"Names this act: a repeat with the same key and body gets the stored answer for 24 h"`
+}
+
+// inFlight holds the keys whose original is still running.
+type inFlight struct {
+	mu   sync.Mutex
+	keys map[string]struct{} // guarded by mu
+}
+
+func (f *inFlight) enter(key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, running := f.keys[key]; running {
+		return false
+	}
+	if f.keys == nil {
+		f.keys = map[string]struct{}{}
+	}
+	f.keys[key] = struct{}{}
+	return true
+}
+
+func (f *inFlight) leave(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.keys, key)
+}
+
+// A ticket is one act under an idempotency key, or under none. Its scope is the
+// principal, the method, the route and the key; nobody else's key can meet it.
+type ticket struct {
+	c           *call
+	keyHash     string // empty without a key
+	requestHash string
+	slot        string
+}
+
+// A stored answer is what a repeat gets.
+type stored struct {
+	Status int             `json:"-"`
+	ETag   string          `json:"etag,omitempty"`
+	Body   json.RawMessage `json:"body,omitempty"`
+}
+
+// begin opens a ticket. A non-nil answer is the stored one of an earlier act
+// with the same key and request; nothing remains to be done then. Otherwise the
+// caller runs the act, calls keep in its transaction and done at the end. Only
+// acts that committed are kept: one that was refused had no effect and is judged
+// anew.
+func (c *call) begin(key string, request ...[]byte) (*ticket, *stored, error) {
+	t := &ticket{c: c}
+	if key == "" {
+		return t, nil, nil
+	}
+	if !keyPattern.MatchString(key) {
+		return nil, nil, newProblem(http.StatusUnprocessableEntity, "The idempotency key is not valid.",
+			FieldError{Pointer: "/Idempotency-Key", In: "header", Detail: "must be 1 to 255 printable ASCII characters without spaces"})
+	}
+	t.keyHash = digest([]byte(key))
+	t.requestHash = digest(append([][]byte{[]byte(strings.TrimRight(c.event.Request.URL.Path, "/"))}, request...)...)
+	t.slot = digest([]byte(c.principal()), []byte(c.event.Request.Method), []byte(c.route), []byte(key))
+	if !c.inFlight.enter(t.slot) {
+		return nil, nil, conflict("The first request with this idempotency key is still running.", nil).again(inFlightRetry)
+	}
+	answer, err := t.lookUp()
+	if err != nil || answer != nil {
+		t.done()
+		return nil, answer, err
+	}
+	return t, nil, nil
+}
+
+// done lets repeats in. It is called once, after the transaction ended.
+func (t *ticket) done() {
+	if t.keyHash != "" {
+		t.c.inFlight.leave(t.slot)
+	}
+}
+
+func (t *ticket) scope() dbx.HashExp {
+	return dbx.HashExp{
+		collections.FieldPrincipal: t.c.principal(), collections.FieldMethod: t.c.event.Request.Method,
+		collections.FieldRoute: t.c.route, collections.FieldKeyHash: t.keyHash,
+	}
+}
+
+func (t *ticket) lookUp() (*stored, error) {
+	var row struct {
+		RequestHash string `db:"request_hash"`
+		StatusCode  int    `db:"status_code"`
+		Response    string `db:"response_data"`
+	}
+	err := t.c.app.DB().Select(collections.FieldRequestHash, collections.FieldStatusCode, collections.FieldResponseData).
+		From(collections.IdempotencyKeys).Where(t.scope()).
+		AndWhere(dbx.NewExp("[["+collections.FieldExpiresAt+"]] > {:now}", dbx.Params{"now": stamp(t.c.Now())})).
+		One(&row)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look up idempotency key: %w", err)
+	case row.RequestHash != t.requestHash:
+		return nil, conflict("This idempotency key was used for another request.", nil)
+	}
+	answer := &stored{Status: row.StatusCode}
+	if err := json.Unmarshal([]byte(row.Response), answer); err != nil {
+		return nil, fmt.Errorf("read stored answer: %w", err)
+	}
+	return answer, nil
+}
+
+// keep stores the answer in tx, the transaction of the effect.
+func (t *ticket) keep(tx core.App, answer *stored) error {
+	if t.keyHash == "" {
+		return nil
+	}
+	raw, err := encodeJSON(answer)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	now := t.c.Now()
+	// An expired row under the same key makes room; a live one is the
+	// constraint's business.
+	_, err = tx.NonconcurrentDB().Delete(collections.IdempotencyKeys, dbx.And(t.scope(),
+		dbx.NewExp("[["+collections.FieldExpiresAt+"]] <= {:now}", dbx.Params{"now": stamp(now)}))).Execute()
+	if err != nil {
+		return fmt.Errorf("remove expired idempotency key: %w", err)
+	}
+	row := dbx.Params{
+		collections.FieldID:          uuid.Must(uuid.NewV7()).String(),
+		collections.FieldRequestHash: t.requestHash, collections.FieldStatusCode: answer.Status, collections.FieldResponseData: string(raw),
+		collections.FieldCreatedAt: stamp(now), collections.FieldExpiresAt: stamp(now.Add(idempotencyTTL)),
+	}
+	for name, value := range t.scope() {
+		row[name] = value
+	}
+	if _, err := tx.NonconcurrentDB().Insert(collections.IdempotencyKeys, row).Execute(); err != nil {
+		return fmt.Errorf("store idempotency key: %w", err)
+	}
+	return nil
+}
+
+// bindIdempotencySweep removes expired keys every hour.
+func (s *service) bindIdempotencySweep() error {
+	return s.app.Cron().Add("firemode.idempotency.sweep", sweepSchedule, func() {
+		if err := s.sweepIdempotencyKeys(); err != nil {
+			s.app.Logger().Error("sweep idempotency keys", "error", err)
+		}
+	})
+}
+
+func (s *service) sweepIdempotencyKeys() error {
+	_, err := s.app.NonconcurrentDB().Delete(collections.IdempotencyKeys,
+		dbx.NewExp("[["+collections.FieldExpiresAt+"]] <= {:now}", dbx.Params{"now": stamp(s.Now())})).Execute()
+	return err
+}
+
+// digest is the SHA-256 over the parts, each under its length, so that no two
+// lists of parts give the same bytes.
+func digest(parts ...[]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:", len(p))
+		h.Write(p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// stamp is a time as SQLite stores it.
+func stamp(t time.Time) string { return t.UTC().Format(types.DefaultDateLayout) }
+
+// encodeJSON is v as JSON without HTML escapes.
+func encodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}

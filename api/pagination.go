@@ -1,0 +1,159 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"firemode/collections"
+
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// PageInput are the parameters of every list.
+type PageInput struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most items in one page"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before; empty for the first page"`
+}
+
+// A page is one page of a list. Following next_cursor shows every item that
+// existed when the first page was read exactly once, whatever is created
+// meanwhile.
+type page[T any] struct {
+	Data       []T     `json:"data"`
+	NextCursor *string `json:"next_cursor" doc:"Null on the last page"`
+	HasMore    bool    `json:"has_more"`
+}
+
+// pageOutput is the answer of every list.
+type pageOutput[T any] struct{ Body page[T] }
+
+// An order is the direction in which a list runs. Ids are UUIDv7, so it is also
+// the order of creation.
+type order bool
+
+const (
+	newestFirst order = false
+	oldestFirst order = true
+)
+
+// cursor is what next_cursor says: the list it belongs to, a digest of that
+// list's filters and the last id shown. It needs no signature: the access rules
+// are applied to every page anew.
+type cursor struct {
+	List    string `json:"l"`
+	Filters string `json:"f"`
+	After   string `json:"a"`
+}
+
+func (c cursor) encode() string {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic("api: internal error: " + err.Error()) // three strings always marshal
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// decodeCursor reads a cursor of the given list and filters.
+func decodeCursor(text, list, filters string) (cursor, error) {
+	refuse := func(detail string) (cursor, error) {
+		return cursor{}, newProblem(http.StatusBadRequest, "The cursor is not one of this list.",
+			FieldError{Pointer: "/cursor", In: "query", Detail: detail})
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return refuse("is not a cursor")
+	}
+	var c cursor
+	if err := json.Unmarshal(raw, &c); err != nil || c.encode() != text || !idPattern.MatchString(c.After) {
+		return refuse("is not a cursor")
+	}
+	if c.List != list {
+		return refuse("belongs to another list")
+	}
+	if c.Filters != filters {
+		return refuse("belongs to other filters; keep them while you turn pages")
+	}
+	return c, nil
+}
+
+// A listing is one list operation: what to read and in which order.
+type listing struct {
+	collection string
+	name       string // of the list; a cursor of one list does not open another
+	order      order
+	columns    []string // read only these; nil reads all
+	where      []dbx.Expression
+	filters    []any // the values behind where, for the cursor
+}
+
+// list reads one page of what the caller may see, as records, with the cursor of
+// the next page or "".
+func (c *call) list(in PageInput, l listing) ([]*core.Record, string, error) {
+	raw, err := json.Marshal(l.filters)
+	if err != nil {
+		return nil, "", fmt.Errorf("encode filters: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	digest := hex.EncodeToString(sum[:8])
+
+	query, collection, err := c.visible(l.collection)
+	if err != nil {
+		return nil, "", err
+	}
+	id := column(collection, collections.FieldID)
+	if in.Cursor != "" {
+		at, err := decodeCursor(in.Cursor, l.name, digest)
+		if err != nil {
+			return nil, "", err
+		}
+		op := "<"
+		if l.order == oldestFirst {
+			op = ">"
+		}
+		query.AndWhere(dbx.NewExp("[["+id+"]] "+op+" {:cursor_after}", dbx.Params{"cursor_after": at.After}))
+	}
+	for _, expr := range l.where {
+		query.AndWhere(expr)
+	}
+	if l.columns != nil {
+		columns := make([]string, len(l.columns))
+		for i, name := range l.columns {
+			columns[i] = column(collection, name)
+		}
+		query.Select(columns...)
+	}
+	direction := " DESC"
+	if l.order == oldestFirst {
+		direction = " ASC"
+	}
+	var records []*core.Record
+	if err := query.OrderBy(id + direction).Limit(int64(in.Limit) + 1).All(&records); err != nil {
+		return nil, "", fmt.Errorf("list %s: %w", l.name, err)
+	}
+	if len(records) <= in.Limit {
+		return records, "", nil
+	}
+	records = records[:in.Limit]
+	return records, cursor{List: l.name, Filters: digest, After: records[in.Limit-1].Id}.encode(), nil
+}
+
+// pageOf turns records into the answer of a list.
+func pageOf[T any](records []*core.Record, next string, view func(*core.Record) (T, error)) (*pageOutput[T], error) {
+	out := &pageOutput[T]{Body: page[T]{Data: make([]T, 0, len(records)), HasMore: next != ""}}
+	if next != "" {
+		out.Body.NextCursor = &next
+	}
+	for _, r := range records {
+		v, err := view(r)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Data = append(out.Body.Data, v)
+	}
+	return out, nil
+}
