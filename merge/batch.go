@@ -1,0 +1,119 @@
+package merge
+
+import (
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"firemode/audit"
+	"firemode/collections"
+	"firemode/crdt"
+
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// Limits of one request and of one document.
+const (
+	// changesMax bounds the operations of one request, and so how long it keeps others
+	// waiting.
+	changesMax = 1000
+	// docOpsMax and docActorsMax bound what one session may come to in memory.
+	docOpsMax    = 1_000_000
+	docActorsMax = 5000
+)
+
+// A Batch is what one job may do. It is valid until the job's function returns and MUST NOT
+// be used by another goroutine.
+type Batch struct {
+	r       *round
+	over    bool
+	changed map[string]struct{} // documents changed in memory, by session
+	fresh   map[string][]Row    // rows added, by session
+}
+
+// App returns the transaction. Everything the job reads and writes MUST go through it; what
+// is written is taken back if the job fails.
+func (b *Batch) App() core.App { return b.r.tx }
+
+func (b *Batch) change(d *document) {
+	if b.changed == nil {
+		b.changed, b.fresh = map[string]struct{}{}, map[string][]Row{}
+	}
+	b.changed[d.session] = struct{}{}
+}
+
+// open checks that the session exists and returns its document and the flags that its state
+// gives to new operations.
+func (b *Batch) open(session string) (*document, int64, error) {
+	if b.over {
+		return nil, 0, ErrJobOver
+	}
+	var status string
+	err := b.r.stmt(`SELECT status FROM test_sessions WHERE id = {:id}`, dbx.Params{"id": session}).Row(&status)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, 0, ErrNoSession
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read session: %w", err)
+	}
+	d, err := b.r.document(session)
+	if err != nil {
+		return nil, 0, err
+	}
+	var flags int64
+	if status == collections.SessionLocked {
+		flags |= flagLate
+	}
+	return d, flags, nil
+}
+
+// room checks the limits of the document for n further operations of an actor.
+func (d *document) room(actor string, n int) error {
+	if d.state.Ops()+n > docOpsMax {
+		return &LimitError{What: "operations in a document", Max: docOpsMax}
+	}
+	if d.heads[actor] == nil && len(d.heads) >= docActorsMax {
+		return &LimitError{What: "actors in a document", Max: docActorsMax}
+	}
+	return nil
+}
+
+// head returns the end of the actor's history, which is the chain's start when it has none.
+func (d *document) head(actor string) head {
+	if h := d.heads[actor]; h != nil {
+		return *h
+	}
+	return head{chain: crdt.ChainStart(d.session, actor)}
+}
+
+// audit records a stored entry on the account of the transaction's actor, or of the user
+// when nobody was attributed.
+func (b *Batch) audit(d *document, userID string, e *entry) error {
+	tx := b.r.tx
+	if audit.ActorOf(tx).ID == "" && userID != "" {
+		a := audit.Actor{ID: userID, Collection: collections.Users}
+		err := b.r.stmt(`SELECT role FROM users WHERE id = {:id}`, dbx.Params{"id": userID}).Row(&a.Role)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("read role: %w", err)
+		}
+		defer audit.Attribute(tx, a)()
+	}
+	first, last := e.ops[0], e.ops[len(e.ops)-1]
+	values := map[string]any{
+		"actor": e.actor.key, "device": e.actor.device,
+		"first": first.Dot.String(), "last": last.Dot.String(), "count": len(e.ops),
+		"n": d.n, "chain": hex.EncodeToString(e.chain[:]),
+	}
+	if e.flags&flagLate != 0 {
+		values["late"] = true
+	}
+	if e.flags&flagQuarantined != 0 {
+		values["quarantined"] = true
+	}
+	_, err := audit.Append(tx, audit.Entry{
+		Action: "merge", ResourceType: collections.TestSessions, ResourceID: d.session, New: values,
+	})
+	return err
+}

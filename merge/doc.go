@@ -1,0 +1,33 @@
+// Package merge is the one writer of test-session documents. It keeps the
+// operation log in SQLite, brings operations into effect by the rules of package
+// crdt and materialises the result in the session's record.
+//
+// The path of one write:
+//  1. The caller queues a job with [Service.Do]. A full queue answers [ErrBusy] at once.
+//  2. One goroutine opens a transaction on PocketBase's own writer connection and runs the
+//     jobs that have queued up meanwhile, each in its savepoint: an error or a panic takes
+//     back that job alone.
+//  3. [Batch.Change] and [Batch.Append] check everything first, then insert the operation
+//     rows, the actor's chain head and the audit entry, then apply to the document in memory.
+//  4. Once per touched document: session_data, vector_clock and server_seq of its record.
+//  5. Commit with synchronous=FULL; only then are the callers answered.
+//  6. On other goroutines: the realtime feed, and at most a few times a second the
+//     record's own update event.
+//
+// What it promises:
+//   - What was acknowledged is in the log for good, byte for byte as its author sent it,
+//     at one dense server position n per document.
+//   - The record and the log change in the same transaction. A document in memory is a
+//     cache of the log: after any error it is forgotten and read again.
+//   - A session never refuses evidence. Operations on a locked session are stored and
+//     marked late; those of a revoked actor are stored and quarantined.
+//   - A value is replaced only by an author who had it on screen. The clock in a [Result]
+//     therefore covers what the caller covered before plus its own operations, and not what
+//     others wrote meanwhile.
+//
+// What it does not do: it does not decide who may write to a session (the API does, before
+// it queues), and it does not keep snapshots: a document that is not in memory is read from
+// its whole log.
+//
+// Column q of an operation row is a set of flags: 1 quarantined, 2 late.
+package merge

@@ -1,0 +1,92 @@
+package merge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"firemode/crdt"
+
+	"github.com/pocketbase/dbx"
+)
+
+// A HistoryEntry is one operation on a path.
+type HistoryEntry struct {
+	N           int64           `json:"n"`
+	Dot         string          `json:"dot"`
+	Kind        string          `json:"kind"`            // put, rem, inc or ins
+	Value       json.RawMessage `json:"value,omitempty"` // of a put or ins; the step of an inc
+	Seen        []string        `json:"seen,omitempty"`  // what its author had on screen
+	Live        bool            `json:"live"`            // the value stands now
+	UserID      string          `json:"user_id"`
+	Device      string          `json:"device,omitempty"`
+	Time        string          `json:"time"`     // by the author's clock, RFC 3339
+	Received    string          `json:"received"` // by the server's clock, RFC 3339
+	Late        bool            `json:"late,omitempty"`
+	Quarantined bool            `json:"quarantined,omitempty"`
+}
+
+// History returns the newest operations on a path, newest first, at most limit of them and
+// never more than 1,000; limit 0 means that. path is as in a Change. Errors: ErrNoSession,
+// *InvalidError.
+func (s *Service) History(ctx context.Context, sessionID, path string, limit int) ([]HistoryEntry, error) {
+	if limit <= 0 || limit > readRowsMax {
+		limit = readRowsMax
+	}
+	p, err := documentPath(path)
+	if err != nil {
+		return nil, &InvalidError{Pointer: "/path", Detail: err.Error(), Err: err}
+	}
+	live := map[string]bool{}
+	at, err := s.view(ctx, sessionID, func(d *crdt.Doc) {
+		for _, e := range append(d.Values(p), d.List(p)...) {
+			live[e.Dot.String()] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Keys stand in one order in a canonical line, so an operation on the path holds this
+	// text. A value may hold it too: the parsed path decides.
+	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT o.n, o.recv, o.q, o.line, a.user, a.device FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor
+		WHERE o.doc = {:doc} AND o.n <= {:n} AND instr(CAST(o.line AS TEXT), {:path}) > 0 ORDER BY o.n DESC`).WithContext(ctx).
+		Bind(dbx.Params{"doc": at.id, "n": at.n, "path": `"p":"` + p + `"`}).Rows()
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	defer rows.Close()
+	list := []HistoryEntry{}
+	for rows.Next() && len(list) < limit {
+		var e HistoryEntry
+		var received, flags int64
+		var line []byte
+		if err := rows.Scan(&e.N, &received, &flags, &line, &e.UserID, &e.Device); err != nil {
+			return nil, fmt.Errorf("read history: %w", err)
+		}
+		op, err := crdt.ParseOp(line)
+		if err != nil {
+			return nil, fmt.Errorf("%w: position %d: %w", ErrLogDamaged, e.N, err)
+		}
+		if op.Path != p {
+			continue
+		}
+		e.Dot, e.Kind, e.Seen = op.Dot.String(), op.Kind.String(), dotTexts(op.Seen)
+		e.Live = live[e.Dot]
+		e.Time, e.Received = timeText(op.Time.Wall()), timeText(time.UnixMilli(received))
+		e.Device = strings.TrimPrefix(e.Device, resultsPrefix)
+		e.Late, e.Quarantined = flags&flagLate != 0, flags&flagQuarantined != 0
+		switch op.Kind {
+		case crdt.Put, crdt.Ins:
+			e.Value = crdt.RenderJSON(op.Val)
+		case crdt.Inc:
+			e.Value = fmt.Appendf(nil, "%d", op.N)
+		}
+		list = append(list, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,192 @@
+package merge
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"firemode/crdt"
+
+	"github.com/pocketbase/dbx"
+)
+
+// Flags of an operation row.
+const (
+	flagQuarantined = 1 << iota // held and without effect until admitted
+	flagLate                    // arrived when the session was locked
+)
+
+// A Row is one operation of the log. Line is the author's own bytes.
+type Row struct {
+	N           int64           `json:"n"`    // server position, dense from 1
+	Received    int64           `json:"recv"` // Unix milliseconds by the server's clock
+	Quarantined bool            `json:"quarantined,omitempty"`
+	Late        bool            `json:"late,omitempty"`
+	Line        json.RawMessage `json:"op"`
+}
+
+func newRow(n, received, flags int64, line []byte) Row {
+	return Row{N: n, Received: received, Quarantined: flags&flagQuarantined != 0, Late: flags&flagLate != 0, Line: line}
+}
+
+// position is where a document's log stands.
+type position struct {
+	id int64 // row of crdt_docs; 0 when there is none yet
+	n  int64
+}
+
+// sqlPosition reads n from the rows themselves: crdt_docs follows at the end of a
+// transaction only.
+const sqlPosition = `SELECT d.id, coalesce((SELECT max(o.n) FROM crdt_ops o WHERE o.doc = d.id), 0) FROM crdt_docs d WHERE d.key = {:key}`
+
+func readPosition(ctx context.Context, db dbx.Builder, session string) (at position, err error) {
+	err = db.NewQuery(sqlPosition).WithContext(ctx).Bind(dbx.Params{"key": session}).Row(&at.id, &at.n)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return at, fmt.Errorf("read log position: %w", err)
+	}
+	return at, nil
+}
+
+// load reads a document from its whole log, row by row. A log that contradicts itself is
+// ErrLogDamaged.
+func load(ctx context.Context, db dbx.Builder, session string, at position) (*document, error) {
+	d := &document{session: session, id: at.id, state: crdt.New(), heads: map[string]*head{}}
+	if at.id == 0 {
+		return d, nil
+	}
+	err := eachRow(ctx, db, at.id, 0, at.n, func(n int64, flags int64, line []byte) error {
+		if n != d.n+1 {
+			return fmt.Errorf("%w: position %d follows %d", ErrLogDamaged, n, d.n)
+		}
+		d.n = n
+		op, err := crdt.ParseOp(line)
+		if err == nil {
+			err = apply(d.state, &op, flags)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: position %d: %w", ErrLogDamaged, n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load document: %w", err)
+	}
+	if err := loadHeads(ctx, db, d); err != nil {
+		return nil, fmt.Errorf("load document: %w", err)
+	}
+	return d, nil
+}
+
+func loadHeads(ctx context.Context, db dbx.Builder, d *document) error {
+	rows, err := db.NewQuery(`SELECT a.key, h.actor, h.seq, h.chain FROM crdt_heads h JOIN crdt_actors a ON a.id = h.actor WHERE h.doc = {:doc}`).
+		WithContext(ctx).Bind(dbx.Params{"doc": d.id}).Rows()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key string
+		var chain sql.RawBytes
+		h := &head{}
+		if err := rows.Scan(&key, &h.actor, &h.seq, &chain); err != nil {
+			return err
+		}
+		copy(h.chain[:], chain)
+		// A reader's two queries can have a commit between them. The writer's cannot, and
+		// it alone uses the heads: a document whose heads are ahead fails its hold.
+		d.heads[key] = h
+	}
+	return rows.Err()
+}
+
+// eachRow calls fn for the rows after and up to the positions given, in order. line is
+// valid during the call only.
+func eachRow(ctx context.Context, db dbx.Builder, doc, after, upTo int64, fn func(n, flags int64, line []byte) error) error {
+	rows, err := db.NewQuery(`SELECT n, q, line FROM crdt_ops WHERE doc = {:doc} AND n > {:after} AND n <= {:upto} ORDER BY n`).
+		WithContext(ctx).Bind(dbx.Params{"doc": doc, "after": after, "upto": upTo}).Rows()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n, flags int64
+		var line sql.RawBytes
+		if err := rows.Scan(&n, &flags, &line); err != nil {
+			return err
+		}
+		if err := fn(n, flags, line); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// apply brings an operation of the log into effect. It MUST be new.
+func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
+	join := state.Apply
+	if flags&flagQuarantined != 0 {
+		join = state.ApplyQuarantined
+	}
+	added, err := join(op)
+	if err == nil && !added {
+		err = errors.New("operation stored twice")
+	}
+	return err
+}
+
+const (
+	sqlInsertDoc = `INSERT INTO crdt_docs (key) VALUES ({:key}) RETURNING id`
+	sqlInsertOp  = `INSERT INTO crdt_ops (doc, n, actor, seq, recv, q, hash, line) VALUES ({:doc}, {:n}, {:actor}, {:seq}, {:recv}, {:q}, {:hash}, {:line})`
+	sqlSetHead   = `INSERT INTO crdt_heads (doc, actor, seq, chain) VALUES ({:doc}, {:actor}, {:seq}, {:chain})
+		ON CONFLICT (doc, actor) DO UPDATE SET seq = excluded.seq, chain = excluded.chain`
+)
+
+// entry is operations of one actor that passed every check, ready to store.
+type entry struct {
+	actor actorRow
+	ops   []crdt.Op
+	lines [][]byte
+	chain [32]byte // after the last operation
+	flags int64
+	recv  int64
+}
+
+// store appends e to the log of d and then applies it in memory. After an error the job
+// MUST fail: its savepoint takes the rows back.
+func (r *round) store(b *Batch, d *document, e *entry) error {
+	b.change(d)
+	if d.id == 0 {
+		if err := r.stmt(sqlInsertDoc, dbx.Params{"key": d.session}).Row(&d.id); err != nil {
+			return fmt.Errorf("insert document: %w", err)
+		}
+	}
+	rows := make([]Row, len(e.ops))
+	for i := range e.ops {
+		op := &e.ops[i]
+		sum := op.Sum()
+		err := r.exec(sqlInsertOp, dbx.Params{
+			"doc": d.id, "n": d.n + 1, "actor": e.actor.id, "seq": int64(op.Seq),
+			"recv": e.recv, "q": e.flags, "hash": sum[:], "line": e.lines[i],
+		})
+		if err != nil {
+			return fmt.Errorf("insert operation: %w", err)
+		}
+		d.n++
+		rows[i] = newRow(d.n, e.recv, e.flags, e.lines[i])
+	}
+	last := e.ops[len(e.ops)-1].Seq
+	if err := r.exec(sqlSetHead, dbx.Params{"doc": d.id, "actor": e.actor.id, "seq": int64(last), "chain": e.chain[:]}); err != nil {
+		return fmt.Errorf("set head: %w", err)
+	}
+	d.heads[e.actor.key] = &head{actor: e.actor.id, seq: last, chain: e.chain}
+	for i := range e.ops {
+		if err := apply(d.state, &e.ops[i], e.flags); err != nil {
+			return fmt.Errorf("merge: internal error: checked operation refused: %w", err)
+		}
+		r.s.clock.Observe(e.ops[i].Time)
+	}
+	b.fresh[d.session] = append(b.fresh[d.session], rows...)
+	return nil
+}

@@ -1,0 +1,140 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"firemode/audit"
+
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// A round is one transaction of the writer and the documents it has touched.
+type round struct {
+	s     *Service
+	tx    core.App
+	stmts map[string]*dbx.Query
+	docs  map[string]*document // by session; locked for writing until the round settles
+	fresh map[string][]Row     // rows added by jobs that stand, by session
+	ops   int
+}
+
+func (s *Service) newRound(tx core.App) *round {
+	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, fresh: map[string][]Row{}}
+}
+
+// stmt returns the statement prepared for this transaction, which closes it too.
+func (r *round) stmt(sql string, params dbx.Params) *dbx.Query {
+	q := r.stmts[sql]
+	if q == nil {
+		q = r.tx.NonconcurrentDB().NewQuery(sql).Prepare()
+		r.stmts[sql] = q
+	}
+	return q.Bind(params)
+}
+
+func (r *round) exec(sql string, params dbx.Params) error {
+	_, err := r.stmt(sql, params).Execute()
+	return err
+}
+
+// run runs one job in its savepoint and notes the job's error in it. The error returned is
+// of the transaction itself, which then holds nothing any more.
+func (r *round) run(j *job) error {
+	if err := r.exec("SAVEPOINT merge_job", nil); err != nil {
+		return err
+	}
+	b := &Batch{r: r}
+	if j.err = r.call(b, j); j.err != nil {
+		r.forget(b)
+		if err := r.exec("ROLLBACK TO merge_job", nil); err != nil {
+			return err
+		}
+	}
+	if err := r.exec("RELEASE merge_job", nil); err != nil {
+		return err
+	}
+	if j.err == nil {
+		for id, rows := range b.fresh {
+			r.fresh[id] = append(r.fresh[id], rows...)
+			r.ops += len(rows)
+		}
+	}
+	return nil
+}
+
+func (r *round) call(b *Batch, j *job) (err error) {
+	// Whoever the job names as the actor, the next job starts with nobody.
+	defer audit.Attribute(r.tx, audit.ActorOf(r.tx))()
+	defer func() { b.over = true }()
+	defer recoverTo(&err, r.s.app)
+	return j.run(b)
+}
+
+// forget drops the documents that a failed job has changed in memory.
+func (r *round) forget(b *Batch) {
+	for id := range b.changed {
+		if d := r.docs[id]; d != nil {
+			r.s.cache.drop(d)
+			d.release(true)
+			delete(r.docs, id)
+		}
+	}
+}
+
+// document returns the session's document, up to date and locked for this round.
+func (r *round) document(session string) (*document, error) {
+	if d := r.docs[session]; d != nil {
+		return d, nil
+	}
+	at, err := readPosition(context.Background(), r.tx.NonconcurrentDB(), session)
+	if err != nil {
+		return nil, err
+	}
+	d := r.s.cache.get(session)
+	// A copy that is behind comes from before a write of another process: read it again.
+	if d == nil || !d.hold(at.n) {
+		if d, err = load(context.Background(), r.tx.NonconcurrentDB(), session, at); err != nil {
+			return nil, err
+		}
+		d.hold(d.n)
+	}
+	r.docs[session] = d
+	return d, nil
+}
+
+// finish materialises each touched document once.
+func (r *round) finish() error {
+	ids := make([]string, 0, len(r.fresh))
+	for id := range r.fresh {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		d, err := r.document(id)
+		if err != nil {
+			return err
+		}
+		if err := r.materialise(d); err != nil {
+			return fmt.Errorf("materialise session: %w", err)
+		}
+	}
+	return nil
+}
+
+// settle lets readers at the documents again, as committed or not at all.
+func (r *round) settle(committed bool) {
+	for _, d := range r.docs {
+		if committed {
+			r.s.cache.put(d)
+		} else {
+			r.s.cache.drop(d)
+		}
+		d.release(!committed)
+	}
+	if committed {
+		r.s.feed.publish(r.fresh)
+	}
+}

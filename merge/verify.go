@@ -1,0 +1,161 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"firemode/crdt"
+
+	"github.com/pocketbase/dbx"
+)
+
+// A Report is the outcome of Verify.
+type Report struct {
+	Ops    int64  // operations checked
+	Digest string // of the document they lead to, hexadecimal
+	// Finding is the first difference, nil when there is none.
+	Finding *Finding
+}
+
+// A Finding is the first place where the log or what was made of it is not what it should be.
+type Finding struct {
+	N      int64  // server position, or 0 when the log itself is sound
+	Reason string // names no value
+}
+
+// snapshot is what the database says about a document at one moment.
+type snapshot struct {
+	status, data, clock string
+	seq                 int64
+	id, n               int64
+	heads               string // [[key, seq, chain in hexadecimal], …]
+}
+
+const sqlSnapshot = `SELECT s.status, s.session_data, s.vector_clock, s.server_seq, coalesce(d.id, 0), coalesce(d.n, 0),
+	coalesce((SELECT json_group_array(json_array(a.key, h.seq, lower(hex(h.chain)))) FROM crdt_heads h JOIN crdt_actors a ON a.id = h.actor WHERE h.doc = d.id), '[]')
+	FROM test_sessions s LEFT JOIN crdt_docs d ON d.key = s.id WHERE s.id = {:id}`
+
+// Verify reads the session's whole log again and compares: positions without gaps, canonical
+// lines, their hashes, each actor's chain, and the record made of them byte for byte. The
+// session may be written to meanwhile. Errors: ErrNoSession.
+func (s *Service) Verify(ctx context.Context, sessionID string) (Report, error) {
+	var at snapshot
+	db := s.app.ConcurrentDB()
+	err := db.NewQuery(sqlSnapshot).WithContext(ctx).Bind(dbx.Params{"id": sessionID}).
+		Row(&at.status, &at.data, &at.clock, &at.seq, &at.id, &at.n, &at.heads)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Report{}, ErrNoSession
+	}
+	if err != nil {
+		return Report{}, fmt.Errorf("verify session: %w", err)
+	}
+	w := walk{session: sessionID, state: crdt.New(), chains: map[string][32]byte{}}
+	if err := w.rows(ctx, db, at); err != nil {
+		return Report{}, fmt.Errorf("verify session: %w", err)
+	}
+	digest := w.state.Digest()
+	report := Report{Ops: w.n, Digest: hex.EncodeToString(digest[:]), Finding: w.finding}
+	if report.Finding == nil {
+		report.Finding = w.compare(at, s.schema)
+	}
+	return report, nil
+}
+
+// walk is the state of one reading of a log.
+type walk struct {
+	session string
+	n       int64
+	state   *crdt.Doc
+	chains  map[string][32]byte
+	finding *Finding
+}
+
+func (w *walk) rows(ctx context.Context, db dbx.Builder, at snapshot) error {
+	rows, err := db.NewQuery(`SELECT o.n, o.seq, o.q, o.hash, o.line, a.key FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor
+		WHERE o.doc = {:doc} AND o.n <= {:n} ORDER BY o.n`).WithContext(ctx).Bind(dbx.Params{"doc": at.id, "n": at.n}).Rows()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for w.finding == nil && rows.Next() {
+		var n, seq, flags int64
+		var hash, line sql.RawBytes
+		var actor string
+		if err := rows.Scan(&n, &seq, &flags, &hash, &line, &actor); err != nil {
+			return err
+		}
+		if reason := w.row(n, seq, flags, hash, line, actor); reason != "" {
+			w.finding = &Finding{N: w.n + 1, Reason: reason}
+			break
+		}
+		w.n = n
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if w.finding == nil && w.n != at.n {
+		w.finding = &Finding{N: w.n + 1, Reason: "the operation is missing"}
+	}
+	return nil
+}
+
+// row checks one operation and returns what is wrong with it.
+func (w *walk) row(n, seq, flags int64, hash, line []byte, actor string) string {
+	if n != w.n+1 {
+		return "the operation is missing"
+	}
+	if sum := sha256.Sum256(line); !bytes.Equal(sum[:], hash) {
+		return "the line is not the one its hash was made from"
+	}
+	op, err := crdt.ParseOp(line)
+	switch {
+	case err != nil:
+		return "the line is no canonical operation"
+	case op.Actor != actor || int64(op.Seq) != seq:
+		return "the line is another operation than its row says"
+	}
+	if err := apply(w.state, &op, flags); err != nil {
+		return "the operation does not follow from those before it"
+	}
+	chain, ok := w.chains[actor]
+	if !ok {
+		chain = crdt.ChainStart(w.session, actor)
+	}
+	w.chains[actor] = crdt.ChainSum(chain, op.Sum())
+	return ""
+}
+
+// compare holds what the database keeps beside the log against the log.
+func (w *walk) compare(at snapshot, schema *crdt.Schema) *Finding {
+	var heads [][3]any
+	if err := json.Unmarshal([]byte(at.heads), &heads); err != nil {
+		return &Finding{Reason: "the heads cannot be read"}
+	}
+	for _, h := range heads {
+		actor, _ := h[0].(string)
+		seq, _ := h[1].(float64)
+		chain := w.chains[actor]
+		if uint64(seq) != w.state.Held(actor) || h[2] != hex.EncodeToString(chain[:]) {
+			return &Finding{Reason: "the chain of " + actor + " does not end at its head"}
+		}
+	}
+	switch {
+	case len(heads) != len(w.chains):
+		return &Finding{Reason: "an actor has no head"}
+	case at.seq != w.n:
+		return &Finding{Reason: "the record's server_seq is not the log's position"}
+	case w.n == 0: // a session that nobody has written to keeps the empty object it began with
+		return nil
+	case at.data != string(w.state.Materialise(schema)):
+		return &Finding{Reason: "the record's session_data is not what the log leads to"}
+	case at.clock != string(w.state.Version().AppendJSON(nil)):
+		return &Finding{Reason: "the record's vector_clock is not what the log leads to"}
+	}
+	return nil
+}
