@@ -34,10 +34,7 @@ var describedEnums = []string{"users.role", "test_sessions.status", "classificat
 func readFacts(t *testing.T, app core.App) *facts {
 	t.Helper()
 	f := &facts{blocks: map[string]table{}, enums: map[string][]string{}, names: map[string]bool{}, columns: map[string]map[string]bool{}}
-	byID := map[string]string{}
-	for _, c := range collections.All() {
-		byID[c.Id] = c.Name
-	}
+	byID := collectionNames()
 	var edges [][]string
 	for _, c := range collections.All() {
 		f.sections = append(f.sections, c.Name)
@@ -83,6 +80,15 @@ func readFacts(t *testing.T, app core.App) *facts {
 		f.blocks["values "+field] = table{[]string{"value", "meaning"}, rows, true}
 	}
 	return f
+}
+
+// collectionNames maps the fixed ids of collections to their names.
+func collectionNames() map[string]string {
+	byID := map[string]string{}
+	for _, c := range collections.All() {
+		byID[c.Id] = c.Name
+	}
+	return byID
 }
 
 func (f *facts) name(s string) { f.names[s] = true }
@@ -179,9 +185,9 @@ func (f *facts) plainTable(t *testing.T, app core.App, name string) {
 		Name    string `db:"name"`
 		Type    string `db:"type"`
 		NotNull bool   `db:"notnull"`
-		Key     int    `db:"pk"`
+		Key     int    `db:"key_position"`
 	}
-	if err := app.DB().NewQuery("SELECT name, type, \"notnull\", pk FROM pragma_table_info({:t})").Bind(map[string]any{"t": name}).All(&columns); err != nil {
+	if err := app.DB().NewQuery("SELECT name, type, \"notnull\", pk AS key_position FROM pragma_table_info({:t})").Bind(map[string]any{"t": name}).All(&columns); err != nil {
 		t.Fatal(err)
 	}
 	f.name(name)
@@ -197,7 +203,7 @@ func (f *facts) plainTable(t *testing.T, app core.App, name string) {
 		if c.NotNull {
 			facts = append(facts, "not null")
 		}
-		rows = append(rows, []string{"`" + c.Name + "`", strings.Join(facts, ", ")})
+		rows = append(rows, []string{"`" + c.Name + "`", strings.Join(facts, ", "), plainMirror(name, c.Name)})
 	}
-	f.blocks["columns "+name] = table{[]string{"column", "type", "meaning"}, rows, true}
+	f.blocks["columns "+name] = table{[]string{"column", "type", "mirror", "meaning"}, rows, true}
 }
