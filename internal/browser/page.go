@@ -98,10 +98,14 @@ func (p *Page) Until(what, expression string) {
 	p.Do(what, chromedp.Poll(expression, nil, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(stepTimeout)))
 }
 
-// Click waits for a visible element and clicks it.
+// Click waits for a visible element, brings it to the middle of what scrolls
+// around it, so that nothing fixed covers it, and clicks it.
 func (p *Page) Click(selector string) {
 	p.t.Helper()
-	p.Do("click "+selector, chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+	p.Do("click "+selector,
+		chromedp.WaitVisible(selector, chromedp.ByQuery),
+		chromedp.Evaluate(`document.querySelector(`+quote(selector)+`).scrollIntoView({ block: "center", inline: "center" })`, nil),
+		chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
 }
 
 // Type waits for a visible input and types into it.

@@ -1,0 +1,7 @@
+package adminui
+
+// HasRow reports whether the access table decides about a collection.
+func HasRow(collection string) bool {
+	_, ok := accessRow(collection)
+	return ok
+}

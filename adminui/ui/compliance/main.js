@@ -1,0 +1,17 @@
+// The Compliance section: its looks and its routes. The pages are loaded when
+// they are opened. Nothing here may wait, because PocketBase starts its router
+// as soon as the script has run, and a route can be added only before that.
+
+const base = app.pb.buildURL("/_/extensions/firemode");
+
+document.head.appendChild(t.link({ rel: "stylesheet", href: base + "/style.css" }));
+app.store.mainLogo = base + "/logo.svg";
+app.store.headerLogo = base + "/logo_white.svg";
+app.store.favicon = base + "/logo.svg";
+app.store.creditLinks.unshift({ href: "/", icon: "ri-shield-check-line", label: "FireMode" });
+
+app.routes.fallbackPath = "#/compliance";
+app.routes.superuserOnly("#/compliance", async (route) => {
+    const { overviewPage } = await import(base + "/overview.js");
+    return overviewPage(route);
+});
