@@ -25,12 +25,13 @@ import (
 // A world is a served app with two organisations: ours with people of every
 // role and one building, theirs with a manager and a building.
 type world struct {
-	t     *testing.T
-	app   *tests.TestApp
-	url   string
-	spec  *contract
-	deps  api.Deps
-	token map[string]string // by the name of a person
+	t      *testing.T
+	app    *tests.TestApp
+	tokens *hooks.Tokens
+	url    string
+	spec   *contract
+	deps   api.Deps
+	token  map[string]string // by the name of a person
 
 	building, session   string // ours
 	theirs, theirsessio string // of the other organisation
@@ -41,7 +42,9 @@ const hashText = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
 
 func newWorld(t *testing.T, change ...func(*api.Deps)) *world {
 	t.Helper()
-	w := &world{t: t, app: testapp.New(t, func(app core.App) { hooks.Register(app) }), token: map[string]string{}}
+	w := &world{t: t, tokens: hooks.NewTokens(hooks.TokensConfig{}), token: map[string]string{}}
+	hasher := hooks.NewHasher(hooks.HasherConfig{Time: 1, MemoryKiB: 8, Parallelism: 1})
+	w.app = testapp.New(t, func(app core.App) { hooks.Register(app, hooks.Deps{Hasher: hasher, Tokens: w.tokens}) })
 	w.deps = api.Deps{Version: "1.2.3", Metrics: api.NewMetrics(), DiskFloorBytes: 1}
 	for _, f := range change {
 		f(&w.deps)
@@ -121,7 +124,7 @@ func passwordOf(name string) string { return "correct horse " + name }
 
 func (w *world) issue(r *core.Record) string {
 	w.t.Helper()
-	token, err := r.NewAuthToken()
+	token, _, err := w.tokens.Issue(w.app, r, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}

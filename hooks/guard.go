@@ -22,7 +22,10 @@ func registerGuards(app core.App) {
 	app.OnRecordUpdate(ourNames...).Bind(&hook.Handler[*core.RecordEvent]{
 		Id: "firemode.guard.changed-columns-only", Priority: priorityGuard,
 		Func: func(e *core.RecordEvent) error {
-			e.Record.IgnoreUnchangedFields(true)
+			// A record that this process created has no loaded state to compare
+			// with: every field that was set back to its zero value would count as
+			// unchanged.
+			e.Record.IgnoreUnchangedFields(e.Record.Original().Id != "")
 			return e.Next()
 		},
 	})

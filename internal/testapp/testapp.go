@@ -36,7 +36,10 @@ var template = sync.OnceValues(func() (string, error) {
 	if err := app.RunAllMigrations(); err != nil {
 		return "", fmt.Errorf("migrate template: %w", err)
 	}
-	return dir, app.ResetBootstrapState()
+	// Terminating stops the app's goroutines; tests look for leaks.
+	return dir, app.OnTerminate().Trigger(&core.TerminateEvent{App: app}, func(*core.TerminateEvent) error {
+		return app.ResetBootstrapState()
+	})
 })
 
 func config(dir string) core.BaseAppConfig {

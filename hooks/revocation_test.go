@@ -1,0 +1,511 @@
+package hooks
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"firemode/audit"
+	"firemode/collections"
+	"firemode/internal/sqlite"
+
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// cutWithin is the promise for streams of this process, with room for a busy
+// machine.
+const cutWithin = 3 * time.Second
+
+func (s *site) revoke(token string) {
+	s.t.Helper()
+	c := claimsOf(s.t, token)
+	err := s.tokens.Revoke(s.app, Revocation{
+		JTI: c["jti"].(string), UserID: c["id"].(string), Reason: "logout", ExpiresAt: time.Unix(int64(c["exp"].(float64)), 0),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// routes lists every route of the running server, read from the router itself
+// so that a new one cannot be forgotten.
+func routes(s *site) (out []string) {
+	var walk func(group reflect.Value, prefix string)
+	walk = func(group reflect.Value, prefix string) {
+		prefix += group.FieldByName("Prefix").String()
+		children := group.FieldByName("children")
+		for i := range children.Len() {
+			child := children.Index(i).Elem().Elem()
+			if method := child.FieldByName("Method"); method.IsValid() {
+				out = append(out, method.String()+" "+prefix+child.FieldByName("Path").String())
+			} else {
+				walk(child, prefix)
+			}
+		}
+	}
+	walk(reflect.ValueOf(s.router).Elem().FieldByName("RouterGroup").Elem(), "")
+	return out
+}
+
+func TestRevokedTokensAreRefusedOnEveryRoute(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleManager)
+	s.superuser("root", collections.RoleAdmin)
+	tokens := map[string]string{
+		"user":      s.login(collections.Users, "mei", rightPassword),
+		"superuser": s.login(collections.Superusers, "root@example.com", rightPassword),
+	}
+	kept := s.login(collections.Users, "mei", rightPassword)
+	params := regexp.MustCompile(`\{[^}]*\}`)
+	all := routes(s)
+	if len(all) < 50 || !strings.Contains(strings.Join(all, "\n"), "POST /api/collections/{collection}/auth-refresh") {
+		t.Fatalf("found %d routes: %v", len(all), all)
+	}
+	for who, token := range tokens {
+		s.revoke(token)
+		for _, route := range all {
+			method, path, _ := strings.Cut(route, " ")
+			if method == "" {
+				method = "GET"
+			}
+			path = params.ReplaceAllStringFunc(path, func(name string) string {
+				switch name {
+				case "{collection}":
+					return collections.Users
+				case "{path...}":
+					return ""
+				}
+				return mei.Id
+			})
+			if res, out := s.send(method, path, token, answer{}); res.StatusCode != 401 {
+				t.Errorf("revoked %s token: %s %s: got %d %.200v, want 401", who, method, path, res.StatusCode, out)
+			}
+		}
+	}
+	s.must(200, "GET", records(collections.Users, mei.Id), kept, nil)
+	s.must(200, "GET", "/api/health", "", nil)
+}
+
+func TestFileTokensEndWithTheirSession(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.user("mei", collections.RoleManager)
+	s.superuser("root", collections.RoleAdmin)
+	token := s.login(collections.Users, "mei", rightPassword)
+	root := s.login(collections.Superusers, "root@example.com", rightPassword)
+	fileToken := s.must(200, "POST", "/api/files/token", token, nil).text("token")
+	backupToken := s.must(200, "POST", "/api/files/token", root, nil).text("token")
+	file := "/api/files/evidence/019a0000-0000-7000-8000-000000000001/photo.jpg?token="
+	backup := "/api/backups/some.zip?token="
+	get := func(path string) int {
+		res, _ := s.send("GET", path, "", nil)
+		return res.StatusCode
+	}
+	if a, b := get(file+fileToken), get(backup+backupToken); a != 404 || b != 404 {
+		t.Fatalf("with live tokens: got %d and %d, want 404 for files that do not exist", a, b)
+	}
+	stock, err := s.find(collections.Users, claimsOf(t, token)["id"].(string)).NewFileToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{
+		"no jti": file + stock, "auth token": file + token, "garbage": file + "x.y.z", "forged": backup + backupToken + "x",
+		"other spelling of the path": strings.Replace(file, "files", "%66iles", 1) + stock,
+	} {
+		if got := get(path); got != 401 {
+			t.Errorf("%s: got %d, want 401", name, got)
+		}
+	}
+	s.revoke(token)
+	s.revoke(root)
+	if a, b := get(file+fileToken), get(backup+backupToken); a != 401 || b != 401 {
+		t.Errorf("after the sessions' end: got %d and %d, want 401", a, b)
+	}
+}
+
+func TestRevokingTwiceAndRollback(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleInspector)
+	token := s.login(collections.Users, "mei", rightPassword)
+	boom := errors.New("boom")
+	err := s.app.RunInTransaction(func(tx core.App) error {
+		if err := s.tokens.Revoke(tx, Revocation{JTI: claimsOf(t, token)["jti"].(string), UserID: mei.Id}); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	s.must(200, "GET", records(collections.Users, mei.Id), token, nil) // rolled back, so not revoked
+	s.revoke(token)
+	s.revoke(token)
+	s.must(401, "GET", records(collections.Users, mei.Id), token, nil)
+	if n, _ := s.app.CountRecords(collections.RevokedTokens); n != 1 {
+		t.Errorf("rows: got %d, want 1", n)
+	}
+	if err := s.tokens.Revoke(s.app, Revocation{}); err == nil {
+		t.Error("a revocation without a token was accepted")
+	}
+}
+
+func TestRevocationsAreNeverTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.user("mei", collections.RoleInspector)
+	s.superuser("root", collections.RoleAdmin)
+	root := s.login(collections.Superusers, "root@example.com", rightPassword)
+	s.revoke(s.login(collections.Users, "mei", rightPassword))
+	row, err := s.app.FindFirstRecordByFilter(collections.RevokedTokens, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.must(400, "DELETE", records(collections.RevokedTokens, row.Id), root, nil)
+	s.must(400, "PATCH", records(collections.RevokedTokens, row.Id), root, answer{"token_jti": "other"})
+	if n, _ := s.app.CountRecords(collections.RevokedTokens); n != 1 {
+		t.Errorf("rows: got %d, want 1", n)
+	}
+}
+
+func TestTokensEndWithTheAccountsState(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*site, *core.Record){
+		"revoke all": func(s *site, mei *core.Record) {
+			if err := s.tokens.RevokeAll(s.app, s.find(collections.Users, mei.Id), "lost phone", ""); err != nil {
+				s.t.Fatal(err)
+			}
+		},
+		"password change": func(s *site, mei *core.Record) {
+			mei = s.find(collections.Users, mei.Id)
+			mei.SetPassword(otherPassword)
+			if err := s.app.Save(mei); err != nil {
+				s.t.Fatal(err)
+			}
+		},
+		"switched off": func(s *site, mei *core.Record) {
+			mei = s.find(collections.Users, mei.Id)
+			mei.Set("is_active", false)
+			if err := s.app.Save(mei); err != nil {
+				s.t.Fatal(err)
+			}
+		},
+		"switched off by SQL": func(s *site, mei *core.Record) {
+			s.exec("UPDATE users SET is_active = 0 WHERE id = {:id}", dbx.Params{"id": mei.Id})
+		},
+		"valid after, by SQL": func(s *site, mei *core.Record) {
+			s.exec("UPDATE users SET tokens_valid_after = {:now} WHERE id = {:id}", dbx.Params{"id": mei.Id, "now": time.Now().UTC().Format("2006-01-02 15:04:05.000Z")})
+		},
+		"deleted": func(s *site, mei *core.Record) {
+			if err := s.app.Delete(s.find(collections.Users, mei.Id)); err != nil {
+				s.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			mei := s.user("mei", collections.RoleInspector)
+			kim := s.user("kim", collections.RoleInspector)
+			token, others := s.login(collections.Users, "mei", rightPassword), s.login(collections.Users, "kim", rightPassword)
+			file := s.must(200, "POST", "/api/files/token", token, nil).text("token")
+			cut, open := s.stream(token, "buildings/*"), s.stream(others, "buildings/*")
+			end(s, mei)
+			s.must(401, "GET", records(collections.Users, mei.Id), token, nil)
+			s.must(401, "POST", "/api/collections/users/auth-refresh", token, nil)
+			s.must(401, "GET", "/api/files/evidence/x/y?token="+file, "", nil)
+			cut.ends(t, cutWithin)
+			if !open.isOpen() {
+				t.Error("the stream of another user was cut")
+			}
+			s.must(200, "GET", records(collections.Users, kim.Id), others, nil)
+		})
+	}
+}
+
+// A token issued right after everything was revoked is good, although its
+// claim of the time of issue has whole seconds only.
+func TestLoginRightAfterRevokeAll(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleInspector)
+	for range 5 {
+		old := s.login(collections.Users, "mei", rightPassword)
+		if err := s.tokens.RevokeAll(s.app, s.find(collections.Users, mei.Id), "test", ""); err != nil {
+			t.Fatal(err)
+		}
+		s.must(401, "GET", records(collections.Users, mei.Id), old, nil)
+		s.must(200, "GET", records(collections.Users, mei.Id), s.login(collections.Users, "mei", rightPassword), nil)
+	}
+	root := s.superuser("root", collections.RoleAdmin)
+	token := s.login(collections.Superusers, "root@example.com", rightPassword)
+	if err := s.tokens.RevokeAll(s.app, s.find(collections.Superusers, root.Id), "test", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.must(401, "GET", "/api/settings", token, nil)
+}
+
+func TestRevokeAllIsOnRecord(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleInspector)
+	err := s.app.RunInTransaction(func(tx core.App) error {
+		defer audit.Attribute(tx, audit.Actor{ID: "someone", Role: "officer"})()
+		return s.tokens.RevokeAll(tx, mei, "lost phone", "someone")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found bool
+	for _, e := range entries(t, s.app, collections.Users) {
+		found = found || (e.Action == "revoke_all_tokens" && e.ResourceID == mei.Id && e.UserID == "someone" && strings.Contains(e.NewValues, "lost phone"))
+	}
+	if !found {
+		t.Error("the audit log has no entry with the reason")
+	}
+}
+
+func TestRevokedStreamsAreCut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.user("mei", collections.RoleManager)
+	token, other := s.login(collections.Users, "mei", rightPassword), s.login(collections.Users, "mei", rightPassword)
+	cut, open, guest := s.stream(token, "buildings/*"), s.stream(other, "buildings/*"), s.stream("", "buildings/*")
+	renewed := s.stream(token, "buildings/*")
+	s.subscribe(renewed, other, "buildings/*") // the client has refreshed its token since
+	s.revoke(token)
+	cut.ends(t, cutWithin)
+	s.must(200, "POST", records(collections.Buildings), other, answer{"name": "Harbour", "address": "1 Quay St", "building_type": "5", "organisation_id": s.org.Id})
+	for _, c := range []*stream{open, renewed} {
+		if m := c.next(t); !strings.Contains(m, "Harbour") {
+			t.Errorf("message: got %s, want the new building", m)
+		}
+	}
+	if !guest.isOpen() {
+		t.Error("the stream of a guest was cut")
+	}
+}
+
+func TestStreamsEndWhenTheirTokenExpires(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleManager)
+	short, _, err := s.tokens.Issue(s.app, mei, 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, _, err := s.tokens.Issue(s.app, mei, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, open := s.stream(short, "buildings/*"), s.stream(long, "buildings/*")
+	cut.ends(t, 2*time.Second+cutWithin)
+	if !open.isOpen() {
+		t.Error("the stream of a longer token was cut")
+	}
+}
+
+// Nothing is delivered in the time between a revocation and the cut.
+func TestRevokedStreamsGetNoMessage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.user("mei", collections.RoleManager)
+	token := s.login(collections.Users, "mei", rightPassword)
+	c := s.stream(token, "buildings/*")
+	s.tokens.add(claimsOf(t, token)["jti"].(string), time.Now().Add(time.Hour)) // known, but not cut yet
+	s.building("Harbour Tower")
+	c.ends(t, cutWithin)
+	select {
+	case m := <-c.messages:
+		t.Errorf("a message was delivered: %s", m)
+	default:
+	}
+}
+
+// second opens the same data directory as another process would: its own
+// connections, none of the running server's hooks.
+func second(t *testing.T, s *site) *dbx.DB {
+	t.Helper()
+	db, err := sqlite.Connect(s.app.DataDir() + "/data.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func insertRow(t *testing.T, db dbx.Builder, id, jti, user string, expires time.Time) {
+	t.Helper()
+	const layout = "2006-01-02 15:04:05.000Z"
+	_, err := db.Insert(collections.RevokedTokens, dbx.Params{
+		"id": id, "token_jti": jti, "user_id": user, "reason": "command line", "revoked_by": "",
+		"revoked_at": time.Now().UTC().Format(layout), "expires_at": expires.UTC().Format(layout),
+	}).Execute()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRevocationsOfOtherProcessesAreSeen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleManager)
+	token := s.login(collections.Users, "mei", rightPassword)
+	stream := s.stream(token, "buildings/*")
+	started := time.Now()
+	insertRow(t, second(t, s), "019a0000-0000-7000-8000-000000000001", claimsOf(t, token)["jti"].(string), mei.Id, time.Now().Add(time.Hour))
+	eventually(t, "refusal of a token that another process revoked", func() bool {
+		res, _ := s.send("GET", records(collections.Users, mei.Id), token, nil)
+		return res.StatusCode == 401
+	})
+	stream.ends(t, cutWithin)
+	t.Logf("seen after %s", time.Since(started).Round(time.Millisecond))
+}
+
+func TestTheListIsReadAtStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleManager)
+	token := s.login(collections.Users, "mei", rightPassword)
+	s.revoke(token)
+	restarted := NewTokens(TokensConfig{})
+	if err := restarted.readNew(s.app); err != nil {
+		t.Fatal(err)
+	}
+	info, err := readClaims(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := restarted.checkRevoked(s.app, info); !errors.Is(err, errTokenRevoked) {
+		t.Errorf("after a restart: got %v, want the token revoked", err)
+	}
+	if _, _, err := restarted.Authenticate(s.app, token, core.TokenTypeAuth); !errors.Is(err, errTokenRevoked) {
+		t.Errorf("Authenticate: got %v, want the token revoked", err)
+	}
+	other := s.login(collections.Users, "mei", rightPassword)
+	if r, _, err := restarted.Authenticate(s.app, other, core.TokenTypeAuth); err != nil || r.Id != mei.Id {
+		t.Errorf("Authenticate with a live token: got %v, %v", r, err)
+	}
+}
+
+// When the list was not read for long, each check asks the database; when that
+// fails too, the answer is no.
+func TestAnUnreadableListFailsClosed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	mei := s.user("mei", collections.RoleManager)
+	token := s.login(collections.Users, "mei", rightPassword)
+	s.tokens.stopPoll()
+	s.tokens.fresh.Store(0)
+	s.must(200, "GET", records(collections.Users, mei.Id), token, nil)
+	insertRow(t, second(t, s), "019a0000-0000-7000-8000-000000000001", claimsOf(t, token)["jti"].(string), mei.Id, time.Now().Add(time.Hour))
+	s.must(401, "GET", records(collections.Users, mei.Id), token, nil)
+
+	kim := s.user("kim", collections.RoleManager)
+	token = s.login(collections.Users, "kim", rightPassword)
+	s.exec("ALTER TABLE token_revocation_list RENAME TO hidden", nil)
+	s.must(503, "GET", records(collections.Users, kim.Id), token, nil)
+	if err := s.tokens.step(s.app); err == nil {
+		t.Error("the poll reported no error")
+	}
+	s.exec("ALTER TABLE hidden RENAME TO token_revocation_list", nil)
+	s.must(200, "GET", records(collections.Users, kim.Id), token, nil)
+}
+
+func TestSweepKeepsTheNumberingAndEveryLiveRow(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.tokens.stopPoll()
+	mei := s.user("mei", collections.RoleManager)
+	db := second(t, s)
+	past, future := time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+	id := func(n int) string { return fmt.Sprintf("019a0000-0000-7000-8000-%012d", n) }
+	for n, expires := range []time.Time{past, future, past, past} {
+		insertRow(t, db, id(n), id(n), mei.Id, expires)
+	}
+	if err := s.tokens.readNew(s.app); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.tokens.sweep(s.app); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{}
+	rows, err := s.app.FindAllRecords(collections.RevokedTokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		left[r.Id] = true
+	}
+	if len(left) != 2 || !left[id(1)] || !left[id(3)] {
+		t.Errorf("rows: got %v, want the live one and the newest", left)
+	}
+	insertRow(t, db, id(9), id(9), mei.Id, future)
+	if err := s.tokens.readNew(s.app); err != nil {
+		t.Fatal(err)
+	}
+	s.tokens.mu.RLock()
+	defer s.tokens.mu.RUnlock()
+	if _, ok := s.tokens.revoked[id(9)]; !ok || len(s.tokens.revoked) != 2 {
+		t.Errorf("memory: got %v, want the two live tokens", s.tokens.revoked)
+	}
+}
+
+func TestAnEmptiedListIsReadAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.tokens.stopPoll()
+	mei := s.user("mei", collections.RoleManager)
+	id := func(n int) string { return fmt.Sprintf("019a0000-0000-7000-8000-%012d", n) }
+	for n := range 3 {
+		insertRow(t, s.app.NonconcurrentDB(), id(n), id(n), mei.Id, time.Now().Add(time.Hour))
+	}
+	read := func() {
+		t.Helper()
+		if err := s.tokens.readNew(s.app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read()
+	s.exec("DELETE FROM token_revocation_list", nil)
+	read()
+	insertRow(t, s.app.NonconcurrentDB(), id(9), id(9), mei.Id, time.Now().Add(time.Hour))
+	read()
+	s.tokens.mu.RLock()
+	defer s.tokens.mu.RUnlock()
+	if len(s.tokens.revoked) != 4 {
+		t.Errorf("memory: got %d tokens, want all 4 that were ever revoked", len(s.tokens.revoked))
+	}
+}
+
+func TestPollStartsAndStopsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for range 20 {
+		s.tokens.stopPoll()
+		s.tokens.stopPoll()
+		s.tokens.startPoll(s.app)
+		s.tokens.startPoll(s.app)
+	}
+}
+
+func BenchmarkCheckRevoked(b *testing.B) {
+	tokens := NewTokens(TokensConfig{})
+	for n := range 10000 {
+		tokens.add(fmt.Sprint(n), time.Now().Add(time.Hour))
+	}
+	tokens.fresh.Store(time.Now().Add(time.Hour).UnixNano())
+	info := TokenInfo{JTI: "019a0000-0000-7000-8000-000000000001"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := tokens.checkRevoked(nil, info); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
