@@ -79,10 +79,16 @@ func (d *Doc) addActor(name string) *actor {
 // enact brings o into effect, unless another operation counts in its place (R12). actor is
 // the document's own copy of the name; prior is set for an operation that was quarantined.
 func (d *Doc) enact(o *Op, actor string, prior *absent) {
+	counts := true
 	if o.Origin != "" || d.claims != nil {
-		if !d.admitClaim(o) {
-			return
-		}
+		counts = d.admitClaim(o)
+	}
+	if prior != nil {
+		// Not before: a claim withdrawn just now may have replaced o in quarantine.
+		delete(d.quarantined, o.Dot)
+	}
+	if !counts {
+		return
 	}
 	e := Entry{Dot: Dot{Actor: actor, Seq: o.Seq}, Time: o.Time, Val: o.Val}
 	switch o.Kind {

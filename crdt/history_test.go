@@ -116,14 +116,14 @@ func (p *player) tell(e event) {
 	}
 }
 
-var historyPaths = []string{"a", "a/b", "l"}
-
 // play makes up a session: a few tablets that write, synchronise now and then, have clocks
 // that lie, see what they should not, are restored and issue operations again; operations
 // that never arrive, or late; and a server that quarantines and admits.
 func play(choose chooser, steps int) *history {
 	h := &history{}
 	players := make([]*player, 1+choose(4))
+	// With one path everything meets; with three, rules about paths are reached.
+	paths := []string{"a", "a/b", "l"}[:1+choose(3)]
 	for i := range players {
 		players[i] = &player{actor: fmt.Sprintf("r%d", i), doc: New()}
 	}
@@ -136,20 +136,20 @@ func play(choose chooser, steps int) *history {
 	for range steps {
 		p := players[choose(len(players))]
 		switch what := choose(16); {
-		case what < 3: // synchronise one way
+		case what < 2: // synchronise one way
 			for _, e := range players[choose(len(players))].log {
 				p.tell(e)
 			}
-		case what == 3: // an operation that is lost, or was believed lost
+		case what < 4: // an operation that is lost, or was believed lost
 			if len(lost) > 0 && choose(2) == 0 {
 				i := choose(len(lost))
 				send(p, event{op: lost[i], quarantine: choose(6) == 0})
 				lost = slices.Delete(lost, i, i+1)
 				continue
 			}
-			lost = append(lost, makeOp(choose, p.doc, Dot{Actor: fmt.Sprintf("x%d", restores), Seq: 1}))
+			lost = append(lost, makeOp(choose, p.doc, paths, Dot{Actor: fmt.Sprintf("x%d", restores), Seq: 1}))
 			restores++
-		case what == 4 || what == 5: // issue again
+		case what < 7: // issue again
 			candidates := slices.Clone(lost)
 			for _, e := range h.events {
 				if e.op != nil {
@@ -166,14 +166,21 @@ func play(choose chooser, steps int) *history {
 			if choose(6) == 0 && o.Val != "" { // claims the origin, says something else
 				o.Val = "9"
 			}
+			if o.Kind == Put || o.Kind == Rem { // and replaces what the original did not
+				for _, x := range allDots(p.doc) {
+					if choose(4) == 0 {
+						o.Seen = append(o.Seen, x)
+					}
+				}
+			}
 			p.seq++
 			send(p, event{op: &o, quarantine: choose(6) == 0})
-		case what == 6:
+		case what == 7:
 			if q := p.doc.Quarantined(); len(q) > 0 {
 				send(p, event{admit: q[choose(len(q))]})
 			}
 		default:
-			o := makeOp(choose, p.doc, Dot{p.actor, p.seq + 1})
+			o := makeOp(choose, p.doc, paths, Dot{p.actor, p.seq + 1})
 			p.seq++
 			send(p, event{op: o, quarantine: choose(8) == 0})
 		}
@@ -184,8 +191,8 @@ func play(choose chooser, steps int) *history {
 // lyingTime is a clock that goes back and forth.
 func lyingTime(choose chooser) Time { return NewTime(uint64(choose(5)), uint16(choose(2))) }
 
-func makeOp(choose chooser, d *Doc, dot Dot) *Op {
-	path := historyPaths[choose(len(historyPaths))]
+func makeOp(choose chooser, d *Doc, paths []string, dot Dot) *Op {
+	path := paths[choose(len(paths))]
 	o := &Op{Dot: dot, Time: lyingTime(choose), Path: path}
 	var targets []Dot
 	for _, e := range d.Values(path) {

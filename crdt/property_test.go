@@ -49,6 +49,11 @@ func checkDoc(d *Doc) error {
 			conflicts = append(conflicts, path)
 		}
 	}
+	for path, c := range d.cells {
+		if _, contested := d.contested[path]; contested != (len(c.live) > 1) {
+			return fmt.Errorf("%s: contested is %v with %d live values", path, contested, len(c.live))
+		}
+	}
 	if live != d.Live() {
 		return fmt.Errorf("Live: got %d, want %d", d.Live(), live)
 	}
@@ -158,5 +163,42 @@ func TestErrorsChangeNothing(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLargeResolve reaches the way without that is taken for many dots, twice with dots that
+// live elsewhere: a seen list has effect on its own path only, and only once.
+func TestLargeResolve(t *testing.T) {
+	t.Parallel()
+	d := New()
+	seen := map[string][]Dot{}
+	for i := range 200 {
+		path := []string{"p", "q"}[i%2]
+		o := &Op{Dot: Dot{fmt.Sprintf("a%d", i), 1}, Kind: Put, Path: path, Val: fmt.Sprint(i)}
+		if _, err := d.Apply(o); err != nil {
+			t.Fatal(err)
+		}
+		seen[path] = append(seen[path], o.Dot)
+	}
+	for i, step := range []struct {
+		path   string
+		seen   []Dot
+		pq, qq int
+	}{
+		{"p", seen["q"], 101, 100},
+		{"q", seen["q"][:50], 101, 51},
+		{"p", seen["p"][50:], 52, 51},
+		{"q", slices.Concat(seen["q"], seen["p"]), 52, 2},
+	} {
+		o := &Op{Dot: Dot{"z", uint64(i + 1)}, Kind: Put, Path: step.path, Val: "1", Seen: step.seen}
+		if _, err := d.Apply(o); err != nil {
+			t.Fatal(err)
+		}
+		if p, q := len(d.Values("p")), len(d.Values("q")); p != step.pq || q != step.qq {
+			t.Errorf("step %d: got %d and %d values, want %d and %d", i, p, q, step.pq, step.qq)
+		}
+	}
+	if err := checkDoc(d); err != nil {
+		t.Error(err)
 	}
 }

@@ -33,7 +33,6 @@ func (d *Doc) Admit(dot Dot) (bool, error) {
 		}
 		return false, nil
 	}
-	delete(d.quarantined, dot)
 	d.enact(&q.op, d.actors[dot.Actor].name, q)
 	return true, nil
 }

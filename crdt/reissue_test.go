@@ -162,3 +162,43 @@ func TestReissueDropsWhatNeverArrived(t *testing.T) {
 		t.Errorf("got %+v, %v; want the head of the list", again, ok)
 	}
 }
+
+// TestReissueKeepsTheRoot: the middle of a chain of restores never arrives, so only the root
+// can tell that both ends are one act.
+func TestReissueKeepsTheRoot(t *testing.T) {
+	t.Parallel()
+	all := func(Dot) bool { return true }
+	root := Op{Dot: Dot{"a", 1}, Kind: Inc, Path: "heads", N: 4}
+	middle, _ := root.Reissue(Dot{"b", 1}, 1, all)
+	end, _ := middle.Reissue(Dot{"c", 1}, 2, all)
+	d := New()
+	for _, o := range []*Op{&end, &root} {
+		if _, err := d.Apply(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, _ := d.Counter("heads"); n != 4 {
+		t.Errorf("got %d, want 4", n)
+	}
+}
+
+// TestAdmittedOriginOutlivesItsClaim: a claim names the quarantined original it stands for,
+// and is withdrawn when that is admitted, together with what it replaced.
+func TestAdmittedOriginOutlivesItsClaim(t *testing.T) {
+	t.Parallel()
+	original := Op{Dot: Dot{"a", 1}, Kind: Put, Path: "p", Val: `"fail"`}
+	claim := Op{Dot: Dot{"b", 1}, Kind: Put, Path: "p", Val: `"fail"`, Seen: []Dot{original.Dot}, Origin: original.OriginHash()}
+	d := New()
+	if _, err := d.ApplyQuarantined(&original); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Apply(&claim); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Admit(original.Dot); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Values("p"); len(got) != 1 || got[0].Dot != original.Dot {
+		t.Errorf("got %v, want the original", got)
+	}
+}
