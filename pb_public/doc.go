@@ -1,0 +1,9 @@
+// Package pbpublic serves the pages that need no login: the landing page, which
+// says what runs here and where to go.
+//
+// What it promises: every file is embedded, is served under a policy that
+// admits no script and no other machine, and is revalidated by its hash, so an
+// upgrade shows at once. A path that names no file is a 404 in the API's form
+// under /api/, /v1/ and /assets/, and a small page elsewhere; the landing page
+// never stands in for a missing one.
+package pbpublic
