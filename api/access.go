@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net/http"
 
 	"firemode/collections"
 
@@ -46,52 +45,49 @@ func (c *call) mayWrite(record *core.Record, body map[string]any) error {
 	return nil
 }
 
-// staffOnly refuses everybody but officers, managers and superusers.
-func (c *call) staffOnly() error {
+// isStaff reports whether the caller is an officer, a manager or a superuser.
+func (c *call) isStaff() bool {
 	if c.auth().IsSuperuser() {
-		return nil
+		return true
 	}
-	switch c.auth().GetString(collections.FieldRole) {
-	case collections.RoleOfficer, collections.RoleManager:
-		return nil
-	}
-	return newProblem(http.StatusForbidden, "Only officers and managers may see this.")
+	role := c.auth().GetString(collections.FieldRole)
+	return role == collections.RoleOfficer || role == collections.RoleManager
 }
 
 // visible is a query over the records of a collection that its own list rule
 // shows to the caller.
-func (c *call) visible(name string) (*dbx.SelectQuery, *core.Collection, error) {
+func (c *call) visible(name string) (*dbx.SelectQuery, error) {
 	collection, err := c.app.FindCachedCollectionByNameOrId(name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("find collection %s: %w", name, err)
+		return nil, fmt.Errorf("find collection %s: %w", name, err)
 	}
 	query := c.app.RecordQuery(collection).WithContext(c.ctx())
 	if collection.Fields.GetByName(collections.FieldDeletedAt) != nil {
-		query.AndWhere(dbx.HashExp{column(collection, collections.FieldDeletedAt): ""})
+		query.AndWhere(dbx.HashExp{column(name, collections.FieldDeletedAt): ""})
 	}
 	if c.auth().IsSuperuser() {
-		return query, collection, nil
+		return query, nil
 	}
 	if collection.ListRule == nil {
-		return nil, nil, forbidden()
+		return nil, forbidden()
 	}
 	if *collection.ListRule != "" {
 		resolver := core.NewRecordFieldResolver(c.app, collection, c.info(nil), true)
 		expr, err := search.FilterData(*collection.ListRule).BuildExpr(resolver)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read the list rule of %s: %w", name, err)
+			return nil, fmt.Errorf("read the list rule of %s: %w", name, err)
 		}
 		query.AndWhere(expr)
 		if err := resolver.UpdateQuery(query); err != nil {
-			return nil, nil, fmt.Errorf("join for the list rule of %s: %w", name, err)
+			return nil, fmt.Errorf("join for the list rule of %s: %w", name, err)
 		}
 	}
-	return query, collection, nil
+	return query, nil
 }
 
 // column names a column of a collection's own table, in a query that a list
 // rule may have joined with others.
-func column(collection *core.Collection, field string) string { return collection.Name + "." + field }
+func column(collection, field string) string { return collection + "." + field }
 
 // reveal opens the hidden fields that the caller may read, by the same hooks as
 // PocketBase's record API.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"firemode/collections"
+	"firemode/hooks"
+	"firemode/merge"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -15,6 +17,9 @@ import (
 // Deps is what the operations stand on. Zero values are allowed unless said
 // otherwise.
 type Deps struct {
+	Hasher  *hooks.Hasher    // required
+	Tokens  *hooks.Tokens    // required
+	Merge   *merge.Service   // required, and started before the first request
 	Version string           // of the application, shown by /health and /openapi.json
 	Now     func() time.Time // default time.Now
 	// EvidenceMaxBytes bounds one upload; default collections.EvidenceMaxBytes.
@@ -59,7 +64,7 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 	api := humago.New(&s.routes, openAPIConfig(deps.Version))
 	api.UseMiddleware(s.guard)
 	for _, bind := range []func(huma.API){
-		s.bindUsers, s.bindBuildings, s.bindSessions, s.bindEvidence, s.bindOperations,
+		s.bindAuth, s.bindUsers, s.bindBuildings, s.bindSessions, s.bindEvidence, s.bindOperations,
 	} {
 		bind(api)
 	}

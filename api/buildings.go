@@ -161,13 +161,13 @@ func (c *call) listBuildings(in *listBuildingsInput) (*pageOutput[building], err
 		collections.FieldBuildingType: in.BuildingType, collections.FieldComplianceStatus: in.ComplianceStatus,
 	} {
 		if value != "" {
-			l.where = append(l.where, dbx.HashExp{collections.Buildings + "." + field: value})
+			l.where = append(l.where, dbx.HashExp{column(collections.Buildings, field): value})
 		}
 	}
 	if in.Q != "" {
 		// dbx escapes the wildcards but does not tell SQLite by which character.
 		contains := func(field string) string {
-			return "[[" + collections.Buildings + "." + field + "]] LIKE {:q} ESCAPE '!'"
+			return "[[" + column(collections.Buildings, field) + "]] LIKE {:q} ESCAPE '!'"
 		}
 		l.where = append(l.where, dbx.NewExp("("+contains(collections.FieldName)+" OR "+contains(collections.FieldAddress)+")",
 			dbx.Params{"q": "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(in.Q) + "%"}))

@@ -103,7 +103,7 @@ func (c *call) listEvidence(in *sessionEvidenceInput) (*pageOutput[evidenceItem]
 	}
 	records, next, err := c.list(in.PageInput, listing{
 		collection: collections.Evidence, name: "session-evidence", order: newestFirst, filters: []any{in.ID},
-		where: []dbx.Expression{dbx.HashExp{collections.Evidence + "." + collections.FieldSessionID: in.ID}},
+		where: []dbx.Expression{dbx.HashExp{column(collections.Evidence, collections.FieldSessionID): in.ID}},
 	})
 	if err != nil {
 		return nil, err
@@ -129,10 +129,7 @@ func downloadResponses() map[string]*huma.Response {
 	}
 }
 
-// download is an answer that writes itself.
-type download struct{ Body func(huma.Context) }
-
-func (c *call) downloadEvidence(in *IDPath) (*download, error) {
+func (c *call) downloadEvidence(in *IDPath) (*written, error) {
 	r, err := c.find(collections.Evidence, in.ID)
 	if err != nil {
 		return nil, err
@@ -141,7 +138,7 @@ func (c *call) downloadEvidence(in *IDPath) (*download, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &download{Body: func(huma.Context) {
+	return &written{Body: func(huma.Context) {
 		defer fsys.Close()
 		defer file.Close()
 		h := c.event.Response.Header()

@@ -158,8 +158,8 @@ func (s *service) bindOperations(api huma.API) {
 		OperationID: "get-mirror-status", Method: http.MethodGet, Path: "/v1/mirror/status", Tags: []string{"operations"},
 		Summary: "Get the state of the PostgreSQL mirror", Description: "For officers and managers. 404 when the mirror is off.",
 	}, func(c *call, _ *struct{}) (*one[any], error) {
-		if err := c.staffOnly(); err != nil {
-			return nil, err
+		if !c.isStaff() {
+			return nil, forbidden()
 		}
 		if c.MirrorStatus == nil {
 			return nil, newProblem(http.StatusNotFound, "The mirror is off.")

@@ -4,12 +4,19 @@ import (
 	"os"
 	"testing"
 
+	"firemode/collections"
 	"firemode/internal/testapp"
+	"firemode/sealed"
 
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
+	keys, err := sealed.Parse(sealed.Generate())
+	if err != nil {
+		panic(err)
+	}
+	collections.UseSealer(keys)
 	// PocketBase keeps a cron ticker per app in a goroutine that only a process
 	// exit ends; everything else has to be gone.
 	code := m.Run()

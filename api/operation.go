@@ -166,3 +166,12 @@ func unreadable(err error) *Problem {
 	}
 	return newProblem(http.StatusBadRequest, "The request body could not be read to its end.").because(err)
 }
+
+// bearerToken is the token of a request as PocketBase reads it.
+func bearerToken(r *http.Request) string {
+	token := r.Header.Get("Authorization")
+	if len(token) > 7 && strings.EqualFold(token[:7], "Bearer ") {
+		return token[7:]
+	}
+	return token
+}

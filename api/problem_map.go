@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"firemode/crdt"
+	"firemode/hooks"
+	"firemode/merge"
 
 	"github.com/danielgtaylor/huma/v2"
 	validation "github.com/pocketbase/ozzo-validation/v4"
@@ -34,6 +37,9 @@ func problemOf(err error) *Problem {
 		return p
 	}
 	if p := documentProblem(err); p != nil {
+		return p
+	}
+	if p := accountProblem(err); p != nil {
 		return p
 	}
 	if p := storageProblem(err); p != nil {
@@ -65,8 +71,23 @@ func documentProblem(err error) *Problem {
 		gap     *crdt.GapError
 		fork    *crdt.ForkError
 		missing *crdt.MissingError
+		chain   *merge.ChainError
+		limit   *merge.LimitError
+		wrong   *merge.InvalidError
 	)
 	switch {
+	case errors.Is(err, merge.ErrBusy):
+		return newProblem(http.StatusServiceUnavailable, "Too many writes are waiting.")
+	case errors.Is(err, merge.ErrNoSession):
+		return notFound()
+	case errors.Is(err, merge.ErrForeignActor):
+		return newProblem(http.StatusForbidden, "This actor id was not issued to you.")
+	case errors.As(err, &chain):
+		return conflict("The history of this actor differs from the stored one.", map[string]any{"code": "chain", "actor": chain.Actor, "seq": chain.Seq})
+	case errors.As(err, &limit):
+		return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("More than %d %s.", limit.Max, limit.What))
+	case errors.As(err, &wrong):
+		return invalid(wrong.Pointer, wrong.Detail)
 	case errors.As(err, &gap):
 		return conflict("An earlier operation of this actor is missing.", map[string]any{"code": "gap", "actor": gap.Actor, "want": gap.Want})
 	case errors.As(err, &fork):
@@ -87,6 +108,19 @@ func documentProblem(err error) *Problem {
 			detail = "Not in canonical form: " + f.Reason + "."
 		}
 		return newProblem(http.StatusUnprocessableEntity, detail, FieldError{Pointer: "", Detail: detail})
+	}
+	return nil
+}
+
+// accountProblem is what logging in refuses.
+func accountProblem(err error) *Problem {
+	switch {
+	case errors.Is(err, hooks.ErrBusy):
+		return newProblem(http.StatusServiceUnavailable, "Too many people are logging in.")
+	case errors.Is(err, hooks.ErrCredentials):
+		return newProblem(http.StatusUnauthorized, "Unknown account or wrong password.")
+	case errors.Is(err, hooks.ErrInactive):
+		return newProblem(http.StatusForbidden, "This account is switched off.")
 	}
 	return nil
 }

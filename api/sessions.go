@@ -77,6 +77,9 @@ func (s *service) bindSessions(api huma.API) {
 		OperationID: "get-session", Method: http.MethodGet, Path: "/v1/tests/sessions/{id}", Tags: tags,
 		Summary: "Get a test session with its merged document",
 	}, (*call).getSession)
+	s.bindResults(api)
+	s.bindSync(api)
+	s.bindSessionReads(api)
 }
 
 type listSessionsInput struct {
@@ -92,7 +95,7 @@ func (c *call) listSessions(in *listSessionsInput) (*pageOutput[SessionItem], er
 		collection: collections.TestSessions, name: "sessions", order: newestFirst, columns: sessionColumns,
 		filters: []any{in.Status, in.BuildingID, in.DateFrom, in.DateTo},
 	}
-	column := func(field string) string { return collections.TestSessions + "." + field }
+	column := func(field string) string { return column(collections.TestSessions, field) }
 	if len(in.Status) > 0 {
 		values := make([]any, len(in.Status))
 		for i, status := range in.Status {

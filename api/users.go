@@ -83,7 +83,7 @@ func (s *service) bindUsers(api huma.API) {
 	}, func(c *call, in *PageInput) (*pageOutput[auditEntry], error) {
 		records, next, err := c.list(*in, listing{
 			collection: collections.AuditLog, name: "my-audits", order: newestFirst, filters: []any{c.auth().Id},
-			where: []dbx.Expression{dbx.HashExp{collections.AuditLog + "." + collections.FieldUserID: c.auth().Id}},
+			where: []dbx.Expression{dbx.HashExp{column(collections.AuditLog, collections.FieldUserID): c.auth().Id}},
 		})
 		if err != nil {
 			return nil, err

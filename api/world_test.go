@@ -16,6 +16,7 @@ import (
 	"firemode/collections"
 	"firemode/hooks"
 	"firemode/internal/testapp"
+	"firemode/merge"
 
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tests"
@@ -25,27 +26,34 @@ import (
 // A world is a served app with two organisations: ours with people of every
 // role and one building, theirs with a manager and a building.
 type world struct {
-	t      *testing.T
-	app    *tests.TestApp
-	tokens *hooks.Tokens
-	url    string
-	spec   *contract
-	deps   api.Deps
-	token  map[string]string // by the name of a person
+	t     *testing.T
+	app   *tests.TestApp
+	url   string
+	spec  *contract
+	deps  api.Deps
+	token map[string]string // by the name of a person
 
 	building, session   string // ours
 	theirs, theirsessio string // of the other organisation
 }
 
-// hashText is a stored password that nobody can log in with.
-const hashText = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
-
 func newWorld(t *testing.T, change ...func(*api.Deps)) *world {
 	t.Helper()
-	w := &world{t: t, tokens: hooks.NewTokens(hooks.TokensConfig{}), token: map[string]string{}}
-	hasher := hooks.NewHasher(hooks.HasherConfig{Time: 1, MemoryKiB: 8, Parallelism: 1})
-	w.app = testapp.New(t, func(app core.App) { hooks.Register(app, hooks.Deps{Hasher: hasher, Tokens: w.tokens}) })
-	w.deps = api.Deps{Version: "1.2.3", Metrics: api.NewMetrics(), DiskFloorBytes: 1}
+	w := &world{t: t, token: map[string]string{}}
+	w.deps = api.Deps{
+		Hasher:  hooks.NewHasher(hooks.HasherConfig{Time: 1, MemoryKiB: 64, Parallelism: 1}),
+		Tokens:  hooks.NewTokens(hooks.TokensConfig{Secret: []byte("a root secret for tests of 32 bytes and more"), TTL: 15 * time.Minute}),
+		Version: "1.2.3", Metrics: api.NewMetrics(), DiskFloorBytes: 1,
+	}
+	w.app = testapp.New(t, func(app core.App) { hooks.Register(app, hooks.Deps{Hasher: w.deps.Hasher, Tokens: w.deps.Tokens}) }, merge.Register)
+	if err := w.deps.Tokens.ApplySecret(w.app); err != nil {
+		t.Fatal(err)
+	}
+	w.deps.Merge = merge.New(w.app, merge.Config{})
+	if err := w.deps.Merge.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.deps.Merge.Stop)
 	for _, f := range change {
 		f(&w.deps)
 	}
@@ -73,7 +81,7 @@ func newWorld(t *testing.T, change ...func(*api.Deps)) *world {
 	}
 	w.building = w.save(collections.Buildings, map[string]any{
 		"name": "Harbour Tower", "address": "1 Quay St", "building_type": "5", "organisation_id": ours, "owner_id": ids["owner"],
-		"compliance_status": "pending", "contact_name": "",
+		"compliance_status": "pending", "contact_name": "Ada Warden", "contact_phone": "0400 000 000",
 	}).Id
 	w.theirs = w.save(collections.Buildings, map[string]any{
 		"name": "Mill", "address": "2 Water Rd", "building_type": "6", "organisation_id": others, "compliance_status": "compliant",
@@ -111,9 +119,8 @@ func (w *world) person(name, role, organisation string) string {
 	r.Load(map[string]any{
 		"username": name, "email": name + "@example.test", "role": role, "organisation_id": organisation, "is_active": true, "verified": true,
 	})
-	r.SetRaw("password", &core.PasswordFieldValue{Hash: hashText})
-	r.RefreshTokenKey()
-	if err := w.app.SaveNoValidate(r); err != nil {
+	r.SetPassword(passwordOf(name))
+	if err := w.app.Save(r); err != nil {
 		w.t.Fatalf("save user %s: %v", name, err)
 	}
 	w.token[name] = w.issue(r)
@@ -124,7 +131,7 @@ func passwordOf(name string) string { return "correct horse " + name }
 
 func (w *world) issue(r *core.Record) string {
 	w.t.Helper()
-	token, _, err := w.tokens.Issue(w.app, r, 0)
+	token, _, err := w.deps.Tokens.Issue(w.app, r, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -140,10 +147,9 @@ func (w *world) superuser(role string) string {
 	}
 	r := core.NewRecord(c)
 	r.SetEmail(role + "@example.test")
-	r.SetRaw("password", &core.PasswordFieldValue{Hash: hashText})
-	r.RefreshTokenKey()
+	r.SetPassword(passwordOf(role))
 	r.Set(collections.FieldRole, role)
-	if err := w.app.SaveNoValidate(r); err != nil {
+	if err := w.app.Save(r); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.issue(r)

@@ -1,0 +1,205 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"firemode/collections"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// bundleEvidenceMax bounds the evidence named in an offline bundle: a visit has
+// some dozens.
+const bundleEvidenceMax = 1000
+
+func (s *service) bindSessionReads(api huma.API) {
+	tags := []string{"sessions"}
+	get := func(id, path, summary string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: "/v1/tests/sessions/{id}" + path, Tags: tags, Summary: summary}
+	}
+	register(api, get("list-ops", "/ops", "List the operations of a document after a position"), (*call).listOps)
+	register(api, get("list-conflicts", "/conflicts", "List the fields that hold more than one value, with who wrote each"), (*call).listConflicts)
+	register(api, get("get-history", "/history", "List what was written to one field, newest first"), (*call).history)
+	register(api, get("get-offline-bundle", "/offline-bundle", "Get everything a device needs to work without network"), (*call).bundle)
+	register(api, get("get-offline_bundle", "/offline_bundle", "The same as offline-bundle"), (*call).bundle)
+}
+
+type listOpsInput struct {
+	IDPath
+	After int64 `query:"after" minimum:"0" doc:"Server position of the last operation you hold"`
+	Limit int   `query:"limit" minimum:"1" maximum:"1000" default:"1000"`
+}
+
+type opRow struct {
+	N           int64           `json:"n" doc:"Server position, dense from 1"`
+	Received    int64           `json:"recv" doc:"Unix milliseconds by the server's clock"`
+	Quarantined bool            `json:"quarantined,omitempty"`
+	Late        bool            `json:"late,omitempty" doc:"Arrived when the session was locked"`
+	Op          json.RawMessage `json:"op" doc:"The operation, byte for byte as its author wrote it"`
+}
+
+type opsAnswer struct {
+	Data    []opRow `json:"data"`
+	After   int64   `json:"after" doc:"Send this as after to go on"`
+	HasMore bool    `json:"has_more"`
+}
+
+func (c *call) listOps(in *listOpsInput) (*one[opsAnswer], error) {
+	if err := c.mayView(in.ID); err != nil {
+		return nil, err
+	}
+	rows, err := c.Merge.Ops(c.ctx(), in.ID, in.After, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := opsAnswer{Data: make([]opRow, len(rows)), After: in.After, HasMore: len(rows) == in.Limit}
+	for i, r := range rows {
+		out.Data[i] = opRow{N: r.N, Received: r.Received, Quarantined: r.Quarantined, Late: r.Late, Op: r.Line}
+		out.After = r.N
+	}
+	return &one[opsAnswer]{Body: out}, nil
+}
+
+// A whole list in one answer: it is bounded by the document.
+type whole[T any] struct {
+	Data []T `json:"data"`
+}
+
+func (c *call) listConflicts(in *IDPath) (*one[whole[documentConflict]], error) {
+	if err := c.mayView(in.ID); err != nil {
+		return nil, err
+	}
+	list, err := c.Merge.Conflicts(c.ctx(), in.ID)
+	return &one[whole[documentConflict]]{Body: whole[documentConflict]{Data: conflictViews(list)}}, err
+}
+
+type historyInput struct {
+	IDPath
+	Path  string `query:"path" required:"true" minLength:"1" maxLength:"1024" doc:"A JSON Pointer, or a document path"`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+}
+
+type historyEntry struct {
+	N           int64           `json:"n"`
+	Dot         string          `json:"dot"`
+	Kind        string          `json:"kind" enum:"put,rem,inc,ins"`
+	Value       json.RawMessage `json:"value,omitempty"`
+	Seen        []string        `json:"seen,omitempty"`
+	Live        bool            `json:"live" doc:"The value stands now"`
+	UserID      string          `json:"user_id"`
+	Device      string          `json:"device,omitempty"`
+	Time        string          `json:"time" doc:"By the author's clock"`
+	Received    string          `json:"received" doc:"By the server's clock"`
+	Late        bool            `json:"late,omitempty"`
+	Quarantined bool            `json:"quarantined,omitempty"`
+}
+
+func (c *call) history(in *historyInput) (*one[whole[historyEntry]], error) {
+	if err := c.mayView(in.ID); err != nil {
+		return nil, err
+	}
+	list, err := c.Merge.History(c.ctx(), in.ID, in.Path, in.Limit)
+	out := whole[historyEntry]{Data: make([]historyEntry, len(list))}
+	for i, e := range list {
+		out.Data[i] = historyEntry(e)
+	}
+	return &one[whole[historyEntry]]{Body: out}, err
+}
+
+// bundle is a session with all that a device shows beside it.
+type bundle struct {
+	Session     session        `json:"session"`
+	Building    *building      `json:"building" doc:"Null when the building was deleted"`
+	Evidence    []evidenceItem `json:"evidence" doc:"Without the bytes; newest first, at most 1,000"`
+	GeneratedAt time.Time      `json:"generated_at"`
+}
+
+func (c *call) bundle(in *IDPath) (*one[bundle], error) {
+	r, err := c.find(collections.TestSessions, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := bundle{GeneratedAt: c.Now().UTC(), Evidence: []evidenceItem{}}
+	if out.Session, err = sessionView(r); err != nil {
+		return nil, err
+	}
+	if b, err := c.find(collections.Buildings, r.GetString(collections.FieldBuildingID)); err == nil {
+		view, err := c.buildingView(b)
+		if err != nil {
+			return nil, err
+		}
+		out.Building = &view
+	}
+	records, _, err := c.list(PageInput{Limit: bundleEvidenceMax}, listing{
+		collection: collections.Evidence, name: "bundle", order: newestFirst,
+		where: []dbx.Expression{dbx.HashExp{column(collections.Evidence, collections.FieldSessionID): in.ID}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range records {
+		view, err := evidenceView(e)
+		if err != nil {
+			return nil, err
+		}
+		out.Evidence = append(out.Evidence, view)
+	}
+	return &one[bundle]{ETag: sessionTag(r), Body: out}, nil
+}
+
+// mayView refuses with 404 unless the caller may see the test session. It reads
+// no document: one may be megabytes.
+func (c *call) mayView(sessionID string) error {
+	r, err := c.sessionStub(sessionID)
+	if err != nil {
+		return err
+	}
+	if c.auth().IsSuperuser() {
+		var n int
+		if err := c.app.DB().Select("(1)").From(collections.TestSessions).Where(dbx.HashExp{collections.FieldID: sessionID}).Limit(1).Row(&n); err != nil {
+			return err // no row is a 404
+		}
+		return nil
+	}
+	ok, err := c.app.CanAccessRecord(r, c.info(nil), r.Collection().ViewRule)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return notFound()
+	}
+	return nil
+}
+
+// mayAddTo refuses with 404 what the caller may not see and with 403 what they
+// may see but not write to.
+func (c *call) mayAddTo(sessionID string) error {
+	r, err := c.sessionStub(sessionID)
+	if err != nil {
+		return err
+	}
+	refusal := c.mayWrite(r, nil)
+	if refusal == nil && !c.auth().IsSuperuser() {
+		return nil // the create rule holds for sessions that are there and seen only
+	}
+	if err := c.mayView(sessionID); err != nil {
+		return err
+	}
+	return refusal
+}
+
+// sessionStub is a session of which only the id is known. Access rules need no
+// more: the database looks at the stored row.
+func (c *call) sessionStub(id string) (*core.Record, error) {
+	collection, err := c.app.FindCachedCollectionByNameOrId(collections.TestSessions)
+	if err != nil {
+		return nil, err
+	}
+	r := core.NewRecord(collection)
+	r.Id = id
+	return r, nil
+}
