@@ -3,7 +3,6 @@ package collections_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/pocketbase/core"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // mirrorTimeout bounds the set-up of an empty mirror on a busy machine.
 const mirrorTimeout = time.Minute

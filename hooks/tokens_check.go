@@ -45,7 +45,6 @@ var openPatterns = func() map[string]bool {
 	open := map[string]bool{
 		"GET /api/health": true, "GET /api/oauth2-redirect": true, "POST /api/oauth2-redirect": true,
 		"GET /api/collections/{collection}/auth-methods": true,
-		"POST /v1/auth/login":                            true,
 	}
 	for _, action := range []string{
 		"auth-with-password", "auth-with-oauth2", "auth-with-otp", "request-otp", "request-password-reset",
@@ -56,11 +55,14 @@ var openPatterns = func() map[string]bool {
 	return open
 }()
 
+// openPaths are the same, for routes behind one pattern of the router.
+var openPaths = map[string]bool{"POST /v1/auth/login": true}
+
 // openToBadTokens says whether a request with a token that authenticates nobody
 // is served as that of a guest. Elsewhere it is refused: PocketBase would
 // answer it with the empty list of a guest, which reads as "there is no data".
 func openToBadTokens(r *http.Request) bool {
-	if openPatterns[r.Pattern] {
+	if openPatterns[r.Pattern] || openPaths[r.Method+" "+r.URL.Path] {
 		return true
 	}
 	// The admin UI, the field app, documents and health checks are files and

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +227,28 @@ func TestTokensThatAuthenticateNobodyAreRefused(t *testing.T) {
 func hasOurSignature(s *site, user *core.Record, token string) bool {
 	r, err := s.app.FindAuthRecordByToken(token, core.TokenTypeAuth)
 	return err == nil && r.Id == user.Id
+}
+
+func TestOpenRoutes(t *testing.T) {
+	t.Parallel()
+	for route, want := range map[string]bool{
+		"POST /v1/auth/login": true, "GET /v1/auth/login": false, "POST /v1/auth/logout": false, "POST /v1/auth/login/": false,
+		"GET /api/health": false, "GET /health/ready": true, "GET /": true, "GET /_/": true, "GET /docs": true,
+		"GET /v1/buildings": false, "GET /api/": false,
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		r := httptest.NewRequest(method, path, nil) // with a path alone, as behind a catch-all pattern
+		if got := openToBadTokens(r); got != want {
+			t.Errorf("%s: got %v, want %v", route, got, want)
+		}
+	}
+	s := newSite(t)
+	served := strings.Join(routes(s), "\n") + "\n"
+	for pattern := range openPatterns {
+		if !strings.Contains(served, pattern+"\n") {
+			t.Errorf("%s is open, but no such route is served", pattern)
+		}
+	}
 }
 
 func TestTwoAuthorizationHeadersAreRefused(t *testing.T) {

@@ -19,7 +19,7 @@ const digestBytes = 18
 // matter: "+61 (400) 000-001" is found as "+61400000001". A value of which
 // nothing remains gives "".
 func (r *Keyring) BlindIndex(scope, plain string) (string, error) {
-	if len(r.blind) == 0 {
+	if r == nil || len(r.blind) == 0 {
 		return "", ErrNoKeys
 	}
 	return blindIndex(r.blind[0], scope, plain), nil
@@ -29,6 +29,9 @@ func (r *Keyring) BlindIndex(scope, plain string) (string, error) {
 // A search looks for any of them, so that it finds values whose digest a
 // running rotation has not renewed yet.
 func (r *Keyring) BlindIndexes(scope, plain string) []string {
+	if r == nil {
+		return nil
+	}
 	var out []string
 	for _, key := range r.blind {
 		if d := blindIndex(key, scope, plain); d != "" && !slices.Contains(out, d) {

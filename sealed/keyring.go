@@ -39,7 +39,7 @@ var _ collections.Sealer = (*Keyring)(nil)
 
 // A Keyring seals with its first key and opens with any of them. It never
 // changes after Parse and is safe for use by many goroutines. The zero value
-// has no keys and refuses every operation.
+// and nil have no keys and refuse every operation.
 type Keyring struct {
 	keys  []*fernet.Key
 	ids   []string
@@ -114,7 +114,12 @@ func Generate() string {
 
 // KeyIDs names the keys in order: eight hexadecimal digits derived from the
 // key, the same on every machine that holds it.
-func (r *Keyring) KeyIDs() []string { return append([]string(nil), r.ids...) }
+func (r *Keyring) KeyIDs() []string {
+	if r == nil {
+		return nil
+	}
+	return append([]string(nil), r.ids...)
+}
 
 // LogValue shows the ids of the keys, never the keys.
 func (r *Keyring) LogValue() slog.Value {

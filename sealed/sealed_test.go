@@ -224,17 +224,32 @@ func TestGenerate(t *testing.T) {
 	ring(t, a, b)
 }
 
-func TestZeroKeyringRefuses(t *testing.T) {
+func TestKeyringWithoutKeysRefuses(t *testing.T) {
 	t.Parallel()
-	var r Keyring
-	if _, err := r.Seal("x", "b"); !errors.Is(err, ErrNoKeys) {
-		t.Errorf("Seal: got %v, want ErrNoKeys", err)
-	}
-	if _, err := r.BlindIndex("s", "x"); !errors.Is(err, ErrNoKeys) {
-		t.Errorf("BlindIndex: got %v, want ErrNoKeys", err)
-	}
-	if _, err := r.Open(mustSeal(t, ring(t, keyA), "x", "b"), "b"); !errors.Is(err, collections.ErrUnsealed) {
-		t.Errorf("Open: got %v, want ErrUnsealed", err)
+	token := mustSeal(t, ring(t, keyA), "x", "b")
+	for name, r := range map[string]*Keyring{"zero": {}, "nil": nil} {
+		if _, err := r.Seal("x", "b"); !errors.Is(err, ErrNoKeys) {
+			t.Errorf("%s: Seal: got %v, want ErrNoKeys", name, err)
+		}
+		if _, err := r.BlindIndex("s", "x"); !errors.Is(err, ErrNoKeys) {
+			t.Errorf("%s: BlindIndex: got %v, want ErrNoKeys", name, err)
+		}
+		if _, err := r.Open(token, "b"); !errors.Is(err, collections.ErrUnsealed) {
+			t.Errorf("%s: Open: got %v, want ErrUnsealed", name, err)
+		}
+		if _, err := r.KeyID(token); !errors.Is(err, collections.ErrUnsealed) {
+			t.Errorf("%s: KeyID: got %v, want ErrUnsealed", name, err)
+		}
+		if _, _, err := r.Reseal(token, "b"); !errors.Is(err, collections.ErrUnsealed) {
+			t.Errorf("%s: Reseal: got %v, want ErrUnsealed", name, err)
+		}
+		if ids := r.KeyIDs(); len(ids) != 0 || len(r.BlindIndexes("s", "x")) != 0 {
+			t.Errorf("%s: got ids %v, want none", name, ids)
+		}
+		if _, err := json.Marshal(r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		slog.New(slog.DiscardHandler).Info("ring", "r", r)
 	}
 }
 
