@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
+	"log"
 	"net/http"
 	"os"
 	"strings"
@@ -16,64 +16,26 @@ import (
 	"firemode/adminui"
 	"firemode/audit"
 	"firemode/collections"
+	"firemode/hooks"
 	"firemode/internal/browser"
 	"firemode/internal/testapp"
+	"firemode/sealed"
 
-	"github.com/google/uuid"
-	"github.com/pocketbase/pocketbase/apis"
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tests"
 	"github.com/pocketbase/pocketbase/tools/filesystem"
-	"github.com/pocketbase/pocketbase/tools/hook"
 )
 
 func TestMain(m *testing.M) {
-	collections.UseSealer(plainSealer{})
+	keyring, err := sealed.Parse(sealed.Generate())
+	if err != nil {
+		log.Fatal(err)
+	}
+	collections.UseSealer(keyring)
 	code := m.Run()
 	browser.Cleanup()
 	testapp.Cleanup()
 	os.Exit(code)
-}
-
-// plainSealer stands for the keyring: tokens are recognisable and open again.
-type plainSealer struct{}
-
-func (plainSealer) Seal(plain, binding string) (string, error) {
-	return "tok." + base64.RawURLEncoding.EncodeToString([]byte(binding+"\x00"+plain)), nil
-}
-
-func (plainSealer) Open(token, binding string) (string, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, "tok."))
-	plain, ok := strings.CutPrefix(string(raw), binding+"\x00")
-	if err != nil || !ok {
-		return "", collections.ErrUnsealed
-	}
-	return plain, nil
-}
-
-func (plainSealer) BlindIndex(scope, plain string) (string, error) {
-	return base64.RawURLEncoding.EncodeToString([]byte(scope + plain)), nil
-}
-
-// standInPasswords stores and checks the one password of the tests, so that they
-// do not spend their time on real hashes.
-func standInPasswords(app core.App) {
-	hash := func(e *core.RecordEvent) error {
-		if v, ok := e.Record.GetRaw(core.FieldNamePassword).(*core.PasswordFieldValue); ok && v.Plain != "" {
-			v.Hash = "$argon2id$stand-in"
-		}
-		return e.Next()
-	}
-	app.OnRecordCreateExecute(collections.Users, collections.Superusers).Bind(&hook.Handler[*core.RecordEvent]{Id: "test.passwords", Priority: 90, Func: hash})
-	app.OnRecordAuthWithPasswordRequest().Bind(&hook.Handler[*core.RecordAuthWithPasswordRequestEvent]{
-		Id: "test.login", Priority: math.MaxInt,
-		Func: func(e *core.RecordAuthWithPasswordRequestEvent) error {
-			if e.Record == nil || e.Password != password {
-				return e.BadRequestError("Failed to authenticate.", nil)
-			}
-			return apis.RecordAuthResponse(e.RequestEvent, e.Record, core.MFAMethodPassword, nil)
-		},
-	})
 }
 
 const (
@@ -108,7 +70,15 @@ func newWorld(t *testing.T, config adminui.Config) *world {
 // newEmptyWorld has its three superusers and nothing else.
 func newEmptyWorld(t *testing.T, config adminui.Config) *world {
 	t.Helper()
-	app := testapp.New(t, standInPasswords, func(app core.App) { adminui.Register(app, config) })
+	deps := hooks.Deps{
+		// the cheapest hash that the scheme has: these tests are not about it
+		Hasher: hooks.NewHasher(hooks.HasherConfig{Time: 1, MemoryKiB: 8, Parallelism: 1}),
+		Tokens: hooks.NewTokens(hooks.TokensConfig{}),
+	}
+	app := testapp.New(t, func(app core.App) {
+		hooks.Register(app, deps)
+		adminui.Register(app, config)
+	})
 	w := &world{t: t, app: app, ids: map[string]string{}, tokens: map[string]string{}}
 	w.superuser(adminEmail, "")
 	w.superuser(officerEmail, collections.RoleOfficer)
@@ -117,7 +87,7 @@ func newEmptyWorld(t *testing.T, config adminui.Config) *world {
 	return w
 }
 
-// add saves one record; the ids hook of the program is not part of these tests.
+// add saves one record, with its hooks.
 func (w *world) add(collection string, values map[string]any) *core.Record {
 	w.t.Helper()
 	c, err := w.app.FindCollectionByNameOrId(collection)
@@ -125,9 +95,6 @@ func (w *world) add(collection string, values map[string]any) *core.Record {
 		w.t.Fatal(err)
 	}
 	r := core.NewRecord(c)
-	if collection != collections.Superusers {
-		r.Id = uuid.Must(uuid.NewV7()).String()
-	}
 	for k, v := range values {
 		r.Set(k, v)
 	}

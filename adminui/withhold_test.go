@@ -11,6 +11,8 @@ import (
 
 	"firemode/adminui"
 	"firemode/collections"
+
+	"github.com/pocketbase/pocketbase/apis"
 )
 
 // No answer to a restricted role carries a hidden or sealed value: not in lists,
@@ -187,10 +189,11 @@ func TestTopicsFollowTheTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, adminui.Config{})
 	for _, email := range []string{officerEmail, auditorEmail} {
+		l := w.listen()
 		for name, e := range readable {
 			admitted := e.of(email)
 			for _, topic := range []string{name, name + "/*", name + "/x", name + "/*?options=" + `{"query":{"sort":"id"}}`} {
-				status, _ := w.do("POST", "/api/realtime", w.token(email), map[string]any{"clientId": w.listen().id, "subscriptions": []string{topic}})
+				status, _ := w.do("POST", "/api/realtime", w.token(email), map[string]any{"clientId": l.id, "subscriptions": []string{topic}})
 				want := http.StatusForbidden
 				if admitted {
 					want = http.StatusNoContent
@@ -201,7 +204,7 @@ func TestTopicsFollowTheTable(t *testing.T) {
 			}
 		}
 		for _, topic := range []string{"firemode/anything", "@oauth2", `buildings/*?options={"query":{"expand":"owner_id.x"}}`, `buildings/*?options={"query":{"filter":"contact_name!=''"}}`, `buildings/*?options=nonsense`} {
-			status, _ := w.do("POST", "/api/realtime", w.token(email), map[string]any{"clientId": w.listen().id, "subscriptions": []string{"buildings/*", topic}})
+			status, _ := w.do("POST", "/api/realtime", w.token(email), map[string]any{"clientId": l.id, "subscriptions": []string{"buildings/*", topic}})
 			if status != http.StatusForbidden {
 				t.Errorf("%s subscribe %s: got %d, want 403", email, topic, status)
 			}
@@ -213,9 +216,8 @@ func TestTopicsFollowTheTable(t *testing.T) {
 func TestMessagesFollowTheTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, adminui.Config{})
-	promoted := w.superuser("promoted@example.com", "")
 	l := w.listen()
-	status, body := w.do("POST", "/api/realtime", w.token("promoted@example.com"), map[string]any{"clientId": l.id, "subscriptions": []string{"users/*", "idempotency_keys/*", "buildings/*"}})
+	status, body := w.do("POST", "/api/realtime", w.token(adminEmail), map[string]any{"clientId": l.id, "subscriptions": []string{"users/*", "idempotency_keys/*", "buildings/*"}})
 	if status != http.StatusNoContent {
 		t.Fatalf("subscribe: got %d %v, want 204", status, body)
 	}
@@ -236,10 +238,17 @@ func TestMessagesFollowTheTable(t *testing.T) {
 	if !strings.Contains(got[0]+got[1], "LEAK") {
 		t.Errorf("administrator: got %q, want a message with the sealed name, or the check below proves nothing", got)
 	}
-	promoted.Set(collections.FieldRole, collections.RoleAuditor)
-	if err := w.app.Save(promoted); err != nil {
+	// The connection now belongs to an auditor. (A saved change of role ends
+	// connections altogether, which is the revocation's own test.)
+	client, err := w.app.SubscriptionsBroker().ClientById(l.id)
+	if err != nil {
 		t.Fatal(err)
 	}
+	auditor, err := w.app.FindAuthRecordByEmail(collections.Superusers, auditorEmail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Set(apis.RealtimeClientAuthKey, auditor)
 	w.add(collections.Users, map[string]any{"email": "new@example.com", "username": "newcomer", "role": "inspector", "organisation_id": w.org, "is_active": true, "full_name": sealedName})
 	rename(2)
 	if event := l.next(t); !strings.HasPrefix(event, "buildings/*") {
