@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"firemode/pgsync"
+
+	"github.com/pocketbase/pocketbase/core"
+	"github.com/spf13/cobra"
+)
+
+const (
+	// mirrorTimeout is how long PostgreSQL may take to say how far it is.
+	mirrorTimeout = 15 * time.Second
+	// verifyDefaultTimeout: comparing some million rows takes minutes.
+	verifyDefaultTimeout = 10 * time.Minute
+)
+
+// errMirrorUnequal and errMirrorOff end mirror verify.
+var (
+	errMirrorUnequal = errors.New("PostgreSQL differs from SQLite; the server repairs it when it is started, or restart it now")
+	errMirrorOff     = errors.New("the mirror is off; set DATABASE_URL to turn it on")
+)
+
+func mirrorCommand(app core.App, deps Deps) *cobra.Command {
+	var asJSON bool
+	status := &cobra.Command{
+		Use:   "status",
+		Short: "Say how far the PostgreSQL mirror is",
+		Long: `Read both databases, without a running server, and say how far the mirror is:
+
+  state       off, live, resync (tables being compared), stopped (no server feeds
+              it), held (needs an operator) or connecting (not reached)
+  position    the last change that PostgreSQL holds, of how many
+  backlog     changes still to go, and the age of the oldest of them
+  quarantine  rows that PostgreSQL could not take
+
+A mirror that is switched off is no error; one that cannot be reached, or is
+held, is.`,
+		Example: "  firemode mirror status\n  firemode mirror status --json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := Prepare(app, deps); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), mirrorTimeout)
+			defer cancel()
+			st, err := pgsync.ReadStatus(ctx, app, deps.MirrorDSN)
+			if err != nil {
+				return fmt.Errorf("read the mirror's status: %w", err)
+			}
+			if asJSON {
+				err = printJSON(c.OutOrStdout(), st)
+			} else {
+				err = printMirror(c.OutOrStdout(), st)
+			}
+			return errors.Join(err, mirrorProblem(st))
+		},
+	}
+	status.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+
+	var verifyJSON bool
+	var timeout time.Duration
+	verify := &cobra.Command{
+		Use:   "verify",
+		Short: "Compare every mirrored row of both databases",
+		Long: `Compare every row in SQLite with its copy in PostgreSQL, column by column, at one
+moment. A server must be feeding the mirror. Any difference is listed and is an
+error. Both databases stay usable meanwhile.`,
+		Example: "  firemode mirror verify\n  firemode mirror verify --json --timeout 1h",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if deps.MirrorDSN == "" {
+				return errMirrorOff
+			}
+			if err := Prepare(app, deps); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), timeout)
+			defer cancel()
+			report, err := pgsync.Verify(ctx, app, deps.MirrorDSN)
+			if err != nil {
+				return fmt.Errorf("verify the mirror: %w", err)
+			}
+			if verifyJSON {
+				err = printJSON(c.OutOrStdout(), report)
+			} else {
+				err = printVerify(c.OutOrStdout(), report)
+			}
+			if !report.Equal {
+				err = errors.Join(err, errMirrorUnequal)
+			}
+			return err
+		},
+	}
+	verify.Flags().BoolVar(&verifyJSON, "json", false, "print JSON")
+	verify.Flags().DurationVar(&timeout, "timeout", verifyDefaultTimeout, "give up after this long")
+
+	return group("mirror", "Look after the PostgreSQL mirror",
+		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify)
+}
+
+// mirrorProblem is the error that a status stands for, with what to do about it.
+func mirrorProblem(st pgsync.Status) error {
+	switch st.State {
+	case pgsync.StateConnecting:
+		return fmt.Errorf("the mirror cannot be read: %s (check DATABASE_URL, and that PostgreSQL runs and admits this host; FireMode itself works on without it)", st.LastError)
+	case pgsync.StateHeld:
+		return fmt.Errorf("the mirror is held and needs an operator: %s", st.LastError)
+	}
+	return nil
+}
+
+func printMirror(out io.Writer, st pgsync.Status) error {
+	if st.State == pgsync.StateOff {
+		_, err := fmt.Fprintln(out, "off (DATABASE_URL is not set)")
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "state\t%s\n", st.State)
+	fmt.Fprintf(w, "position\t%d of %d\n", st.Position, st.LogEnd)
+	fmt.Fprintf(w, "backlog\t%d changes, the oldest %s old\n", st.BacklogEntries, time.Duration(st.LagSeconds*float64(time.Second)).Round(time.Second))
+	fmt.Fprintf(w, "quarantine\t%d rows\n", st.QuarantineRows)
+	if st.ResyncTables > 0 {
+		fmt.Fprintf(w, "comparing\t%d tables\n", st.ResyncTables)
+	}
+	if !st.LastApplied.IsZero() {
+		fmt.Fprintf(w, "last change\t%s\n", st.LastApplied.UTC().Format(time.RFC3339))
+	}
+	return w.Flush()
+}
+
+func printVerify(out io.Writer, r pgsync.Report) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "table\tSQLite\tPostgreSQL\tquarantined\tdiffering")
+	for _, t := range r.Tables {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", t.Table, t.SourceRows, t.MirrorRows, t.Quarantined, t.Differing)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, t := range r.Tables {
+		for _, d := range t.Differences {
+			fmt.Fprintf(out, "differs: %s %s\n", t.Table, d)
+		}
+	}
+	verdict := "equal"
+	if !r.Equal {
+		verdict = "NOT equal"
+	}
+	_, err := fmt.Fprintf(out, "%s at change %d\n", verdict, r.Position)
+	return err
+}
