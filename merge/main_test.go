@@ -10,12 +10,24 @@ import (
 	"firemode/collections"
 	"firemode/crdt"
 	"firemode/internal/testapp"
+	"firemode/sealed"
 
 	"github.com/pocketbase/pocketbase/core"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashDirEnv); dir != "" {
+		if err := crashWriter(dir); err != nil {
+			fmt.Println("error:", err)
+		}
+		return
+	}
+	keys, err := sealed.Parse(sealed.Generate())
+	if err != nil {
+		panic(err)
+	}
+	collections.UseSealer(keys) // users have sealed fields
 	code := m.Run()
 	testapp.Cleanup()
 	if code == 0 {
