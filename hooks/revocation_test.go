@@ -110,12 +110,17 @@ func TestFileTokensEndWithTheirSession(t *testing.T) {
 	if a, b := get(file+fileToken), get(backup+backupToken); a != 404 || b != 404 {
 		t.Fatalf("with live tokens: got %d and %d, want 404 for files that do not exist", a, b)
 	}
-	stock, err := s.find(collections.Users, claimsOf(t, token)["id"].(string)).NewFileToken()
+	mei := s.find(collections.Users, claimsOf(t, token)["id"].(string))
+	stock, err := mei.NewFileToken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan, err := s.tokens.stamp(stock, mei, mei.Collection().FileToken.Secret, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, path := range map[string]string{
-		"no jti": file + stock, "auth token": file + token, "garbage": file + "x.y.z", "forged": backup + backupToken + "x",
+		"no jti": file + stock, "no parent": file + orphan, "auth token": file + token, "garbage": file + "x.y.z", "forged": backup + backupToken + "x",
 		"other spelling of the path": strings.Replace(file, "files", "%66iles", 1) + stock,
 	} {
 		if got := get(path); got != 401 {
@@ -176,37 +181,45 @@ func TestRevocationsAreNeverTakenBack(t *testing.T) {
 
 func TestTokensEndWithTheAccountsState(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*site, *core.Record){
-		"revoke all": func(s *site, mei *core.Record) {
+	// Without the poll, what this process does must cut streams by itself; what
+	// another one does is found by the poll.
+	for name, tt := range map[string]struct {
+		otherProcess, outdates bool
+		end                    func(*site, *core.Record)
+	}{
+		"revoke all": {false, true, func(s *site, mei *core.Record) {
 			if err := s.tokens.RevokeAll(s.app, s.find(collections.Users, mei.Id), "lost phone", ""); err != nil {
 				s.t.Fatal(err)
 			}
-		},
-		"password change": func(s *site, mei *core.Record) {
+		}},
+		"password change": {false, true, func(s *site, mei *core.Record) {
 			mei = s.find(collections.Users, mei.Id)
 			mei.SetPassword(otherPassword)
 			if err := s.app.Save(mei); err != nil {
 				s.t.Fatal(err)
 			}
-		},
-		"switched off": func(s *site, mei *core.Record) {
+		}},
+		"switched off": {false, true, func(s *site, mei *core.Record) {
 			mei = s.find(collections.Users, mei.Id)
 			mei.Set("is_active", false)
 			if err := s.app.Save(mei); err != nil {
 				s.t.Fatal(err)
 			}
-		},
-		"switched off by SQL": func(s *site, mei *core.Record) {
+		}},
+		"switched off by SQL": {true, false, func(s *site, mei *core.Record) {
 			s.exec("UPDATE users SET is_active = 0 WHERE id = {:id}", dbx.Params{"id": mei.Id})
-		},
-		"valid after, by SQL": func(s *site, mei *core.Record) {
+		}},
+		"valid after, by SQL": {true, true, func(s *site, mei *core.Record) {
 			s.exec("UPDATE users SET tokens_valid_after = {:now} WHERE id = {:id}", dbx.Params{"id": mei.Id, "now": time.Now().UTC().Format("2006-01-02 15:04:05.000Z")})
-		},
-		"deleted": func(s *site, mei *core.Record) {
+		}},
+		"deleted": {false, false, func(s *site, mei *core.Record) {
 			if err := s.app.Delete(s.find(collections.Users, mei.Id)); err != nil {
 				s.t.Fatal(err)
 			}
-		},
+		}},
+		"deleted by SQL": {true, false, func(s *site, mei *core.Record) {
+			s.exec("DELETE FROM users WHERE id = {:id}", dbx.Params{"id": mei.Id})
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -216,13 +229,19 @@ func TestTokensEndWithTheAccountsState(t *testing.T) {
 			token, others := s.login(collections.Users, "mei", rightPassword), s.login(collections.Users, "kim", rightPassword)
 			file := s.must(200, "POST", "/api/files/token", token, nil).text("token")
 			cut, open := s.stream(token, "buildings/*"), s.stream(others, "buildings/*")
-			end(s, mei)
+			if !tt.otherProcess {
+				s.tokens.stopPoll()
+			}
+			tt.end(s, mei)
 			s.must(401, "GET", records(collections.Users, mei.Id), token, nil)
 			s.must(401, "POST", "/api/collections/users/auth-refresh", token, nil)
 			s.must(401, "GET", "/api/files/evidence/x/y?token="+file, "", nil)
 			cut.ends(t, cutWithin)
 			if !open.isOpen() {
 				t.Error("the stream of another user was cut")
+			}
+			if tt.outdates && s.column("users", "tokens_valid_after", mei.Id) == "" {
+				t.Error("tokens_valid_after is not set")
 			}
 			s.must(200, "GET", records(collections.Users, kim.Id), others, nil)
 		})
@@ -276,6 +295,7 @@ func TestRevokedStreamsAreCut(t *testing.T) {
 	s := newSite(t)
 	s.user("mei", collections.RoleManager)
 	token, other := s.login(collections.Users, "mei", rightPassword), s.login(collections.Users, "mei", rightPassword)
+	s.tokens.stopPoll()
 	cut, open, guest := s.stream(token, "buildings/*"), s.stream(other, "buildings/*"), s.stream("", "buildings/*")
 	renewed := s.stream(token, "buildings/*")
 	s.subscribe(renewed, other, "buildings/*") // the client has refreshed its token since

@@ -256,18 +256,49 @@ func TestTwoAuthorizationHeadersAreRefused(t *testing.T) {
 	s := newSite(t)
 	s.user("mei", collections.RoleInspector)
 	token := s.login(collections.Users, "mei", rightPassword)
-	req, err := http.NewRequest("GET", s.url+records(collections.Buildings), nil)
-	if err != nil {
-		t.Fatal(err)
+	s.app.OnRecordAuthWithPasswordRequest().BindFunc(func(e *core.RecordAuthWithPasswordRequestEvent) error {
+		if e.Auth != nil || e.Request.Header.Get("Authorization") != "" {
+			t.Errorf("login with two headers: the handler sees %v and %q, want a guest", e.Auth, e.Request.Header.Get("Authorization"))
+		}
+		return e.Next()
+	})
+	send := func(method, path, body string) int {
+		t.Helper()
+		req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["Authorization"] = []string{token, token}
+		req.Header.Set("Content-Type", "application/json")
+		res, err := s.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return res.StatusCode
 	}
-	req.Header["Authorization"] = []string{token, token}
-	res, err := s.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
+	if got := send("GET", records(collections.Buildings), ""); got != 401 {
+		t.Errorf("list: got %d, want 401", got)
 	}
-	res.Body.Close()
-	if res.StatusCode != 401 {
-		t.Errorf("got %d, want 401", res.StatusCode)
+	if got := send("POST", "/api/collections/users/auth-with-password", `{"identity":"mei","password":"`+rightPassword+`"}`); got != 200 {
+		t.Errorf("login: got %d, want 200", got)
+	}
+}
+
+func TestOneSpellingPerToken(t *testing.T) {
+	t.Parallel()
+	const good = "eyJhbGciOiJIUzI1NiJ9.e30.AA"
+	if err := checkForm(good); err != nil {
+		t.Fatalf("the good form: %v", err)
+	}
+	for name, bad := range map[string]string{
+		"line break": good[:30-4] + "\n" + good[30-4:], "unused bits": "eyJhbGciOiJIUzI1NiJ9.e30.AB", "padding": good + "==",
+		"standard alphabet": "eyJhbGciOiJIUzI1NiJ9.e30.+/8", "empty header": ".e30.AA", "header is a list": "W10.e30.AA",
+		"other type": "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.AA",
+	} {
+		if checkForm(bad) == nil {
+			t.Errorf("%s: %q passes", name, bad)
+		}
 	}
 }
 
