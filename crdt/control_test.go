@@ -134,3 +134,65 @@ func TestThousandWriters(t *testing.T) {
 		t.Error("the control lost nothing")
 	}
 }
+
+// TestHistoriesReachEverything fails when made-up histories stop containing what the rules
+// are about; the property tests would pass all the same.
+func TestHistoriesReachEverything(t *testing.T) {
+	t.Parallel()
+	reached := map[string]int{}
+	note := func(what string, yes bool) {
+		if yes {
+			reached[what]++
+		} else {
+			reached[what] += 0
+		}
+	}
+	for seed := range uint64(150) {
+		h := play(seeded(seed), 40)
+		d := New()
+		for _, e := range h.events {
+			if err := tell(d, e); err != nil {
+				t.Fatal(err)
+			}
+			if e.op != nil {
+				for kind := Put; kind <= Ins; kind++ {
+					note(kind.String(), e.op.Kind == kind)
+				}
+				note("reissued", e.op.Origin != "")
+			}
+			note("quarantined", e.quarantine)
+			note("admitted", e.op == nil)
+			note("in conflict", len(d.Conflicts()) > 0)
+			for _, q := range d.quarantined {
+				note("replaced in quarantine", q.replaced)
+				note("replaced in quarantine by a claim", len(q.replacers) > 0)
+			}
+			for _, l := range d.lists {
+				for el := range l.all() {
+					note("hidden", el.hidden)
+					note("hidden by a claim", len(el.hiders) > 0)
+					note("below a hidden element", el.parent.hidden)
+					note("away from its reference", el.ref.Seq != 0 && el.parent == &l.root)
+				}
+			}
+			if d.claims != nil {
+				for _, s := range d.claims.shadows {
+					note("shadow", true)
+					note("shadow of two claims", len(s.replacers) > 1 && s.replacers[0] != s.replacers[1])
+				}
+				for _, counted := range d.claims.counted {
+					note("two acts of one origin", len(counted) > 1)
+				}
+			}
+		}
+	}
+	if len(reached) != 17 {
+		t.Errorf("got %d situations, want 17: %v", len(reached), reached)
+	}
+	for what, n := range reached {
+		if n < 5 {
+			t.Errorf("%s: reached %d times, want 5 or more", what, n)
+		}
+	}
+	t.Log(reached)
+}

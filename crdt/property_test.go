@@ -92,7 +92,7 @@ func TestAnyOrderGivesTheSpec(t *testing.T) {
 // seed.
 func TestSeededHistories(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(400) {
+	for seed := range uint64(250) {
 		h := play(seeded(seed), 80)
 		if err := checkHistory(h, h.spec().text(), 3, seeded(seed+1e6), newDoc); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

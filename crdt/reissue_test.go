@@ -202,3 +202,29 @@ func TestAdmittedOriginOutlivesItsClaim(t *testing.T) {
 		t.Errorf("got %v, want the original", got)
 	}
 }
+
+// TestTwoClaimsReplaceOneValue: the value stays away as long as one of them counts.
+func TestTwoClaimsReplaceOneValue(t *testing.T) {
+	t.Parallel()
+	value := Op{Dot: Dot{"a", 1}, Kind: Put, Path: "p", Val: "1"}
+	first := Op{Dot: Dot{"lost1", 1}, Kind: Put, Path: "q", Val: "1"}
+	second := Op{Dot: Dot{"lost2", 1}, Kind: Put, Path: "q", Val: "2"}
+	claim := func(actor string, original *Op) Op {
+		return Op{Dot: Dot{actor, 1}, Kind: Rem, Path: "p", Seen: []Dot{value.Dot}, Origin: original.OriginHash()}
+	}
+	c1, c2 := claim("b", &first), claim("c", &second)
+	d := New()
+	for i, step := range []struct {
+		op   *Op
+		live int
+	}{
+		{&value, 1}, {&c1, 0}, {&c2, 0}, {&first, 0}, {&second, 1},
+	} {
+		if _, err := d.Apply(step.op); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(d.Values("p")); got != step.live {
+			t.Errorf("step %d: got %d live values, want %d", i, got, step.live)
+		}
+	}
+}

@@ -11,7 +11,7 @@ import (
 // has to have the same effect, also on what quarantine and reissue still depend on.
 func TestSnapshotInTheMiddle(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(200) {
+	for seed := range uint64(120) {
 		h := play(seeded(seed), 50)
 		events := shuffled(h.events, seeded(seed+1e6))
 		d, plain := New(), New()
