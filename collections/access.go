@@ -18,7 +18,7 @@ func roleIn(roles ...string) string {
 	return oneOf(terms...)
 }
 
-func all(terms ...string) string { return "(" + strings.Join(terms, " && ") + ")" }
+func all(terms ...string) string   { return "(" + strings.Join(terms, " && ") + ")" }
 func oneOf(terms ...string) string { return "(" + strings.Join(terms, " || ") + ")" }
 
 // canSeeBuilding admits staff of the building's organisation (manager,

@@ -16,7 +16,7 @@ func buildings() *core.Collection {
 	b.sealed(FieldContactPhone, 32)
 	b.sealed(FieldContactEmail, 255)
 	b.pattern(FieldJurisdiction, false, 16, `^[A-Z]{2}(-[A-Z0-9]{1,3})?$`) // ISO 3166-1 or 3166-2
-	b.text(FieldTimeZone, 64)                                            // IANA name
+	b.text(FieldTimeZone, 64)                                              // IANA name
 	b.json(FieldMetadata, jsonMaxBytes)
 	b.date(FieldDeletedAt, false)
 	b.stamps()

@@ -12,14 +12,21 @@ import (
 	"github.com/pocketbase/pocketbase/core"
 )
 
-// migrated returns an app on a fresh data directory with every step applied.
-func migrated(t *testing.T) core.App {
+// bootstrapped returns an app on a fresh data directory.
+func bootstrapped(t *testing.T) core.App {
 	t.Helper()
 	app := core.NewBaseApp(core.BaseAppConfig{DataDir: t.TempDir()})
 	if err := app.Bootstrap(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = app.ResetBootstrapState() })
+	return app
+}
+
+// migrated returns an app on a fresh data directory with every step applied.
+func migrated(t *testing.T) core.App {
+	t.Helper()
+	app := bootstrapped(t)
 	if err := app.RunAllMigrations(); err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +36,7 @@ func migrated(t *testing.T) core.App {
 // A fresh directory equals what collections declares: field for field, rule for
 // rule, index for index.
 func TestMigrationsBuildTheDeclaredSchema(t *testing.T) {
+	t.Parallel()
 	app := migrated(t)
 	var built []map[string]any
 	for _, declared := range collections.All() {
