@@ -81,6 +81,14 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 		}
 	}
 	s.bindHealth(se)
+	if s.Metrics != nil {
+		err := s.Metrics.Gauge("firemode_realtime_clients", "Open realtime streams.", func() float64 {
+			return float64(s.app.SubscriptionsBroker().TotalClients())
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if err := bindDocs(se, api.OpenAPI()); err != nil {
 		return err
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -17,10 +19,19 @@ import (
 // A contract is the served OpenAPI document as a checker: an answer has a
 // declared status, a declared content type and a body that its schema accepts.
 type contract struct {
-	doc      map[string]any
+	doc     map[string]any
+	problem *jsonschema.Schema
+	paths   []contractPath
+
+	mu       sync.Mutex // guards the compiler and what it compiled
 	compiler *jsonschema.Compiler
-	problem  *jsonschema.Schema
-	paths    []contractPath
+	compiled map[string]*jsonschema.Schema
+}
+
+// contracts keeps the checker of each document: every world serves the same one.
+var contracts struct {
+	sync.Mutex
+	byText map[string]*contract
 }
 
 type contractPath struct {
@@ -42,7 +53,16 @@ func readContract(t *testing.T, url string) *contract {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	doc, err := jsonschema.UnmarshalJSON(res.Body)
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("read OpenAPI document: %v", err)
+	}
+	contracts.Lock()
+	defer contracts.Unlock()
+	if c := contracts.byText[string(text)]; c != nil {
+		return c
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		t.Fatalf("read OpenAPI document: %v", err)
 	}
@@ -50,18 +70,19 @@ func readContract(t *testing.T, url string) *contract {
 	if err != nil {
 		t.Fatal(err)
 	}
+	contracts.byText = map[string]*contract{string(text): c}
 	return c
 }
 
 func newContract(doc map[string]any) (*contract, error) {
-	c := &contract{doc: doc, compiler: jsonschema.NewCompiler()}
+	c := &contract{doc: doc, compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{}}
 	c.compiler.DefaultDraft(jsonschema.Draft2020)
 	c.compiler.AssertFormat()
 	if err := c.compiler.AddResource(documentURL, doc); err != nil {
 		return nil, err
 	}
 	var err error
-	if c.problem, err = c.compiler.Compile(documentURL + "#/components/schemas/Problem"); err != nil {
+	if c.problem, err = c.schema("#/components/schemas/Problem"); err != nil {
 		return nil, err
 	}
 	for name := range doc["paths"].(map[string]any) {
@@ -70,6 +91,18 @@ func newContract(doc map[string]any) (*contract, error) {
 		c.paths = append(c.paths, contractPath{regexp.MustCompile("^" + pattern + "/?$"), name})
 	}
 	return c, nil
+}
+
+// schema compiles the schema at a place in the document.
+func (c *contract) schema(at string) (*jsonschema.Schema, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.compiled[at]; s != nil {
+		return s, nil
+	}
+	s, err := c.compiler.Compile(documentURL + at)
+	c.compiled[at] = s
+	return s, err
 }
 
 // operation finds the most literal path that matches.
@@ -119,7 +152,7 @@ func (c *contract) check(method, path string, status int, header http.Header, bo
 		return nil
 	}
 	escape := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D")
-	schema, err := c.compiler.Compile(documentURL + "#/paths/" + escape.Replace(name) + "/" + strings.ToLower(method) +
+	schema, err := c.schema("#/paths/" + escape.Replace(name) + "/" + strings.ToLower(method) +
 		"/responses/" + strconv.Itoa(status) + "/content/" + escape.Replace(kind) + "/schema")
 	if err != nil {
 		return fmt.Errorf("compile schema: %w", err)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"firemode/merge"
+
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/pocketbase/dbx"
 	"github.com/pocketbase/pocketbase/apis"
@@ -122,10 +124,11 @@ func (s *service) checkReaders(ctx context.Context) error {
 	return selectOne(ctx, s.app.ConcurrentDB())
 }
 
-// checkWriter waits for the one writer connection, so it fails when a
-// transaction holds it too long.
+// checkWriter waits its turn in the writers' queue and for the one writer
+// connection, so it fails when either is stuck. A transaction that changes
+// nothing costs no write to disk.
 func (s *service) checkWriter(ctx context.Context) error {
-	return selectOne(ctx, s.app.NonconcurrentDB())
+	return s.Merge.Do(ctx, func(b *merge.Batch) error { return selectOne(ctx, b.App().NonconcurrentDB()) })
 }
 
 var errDiskLow = errors.New("free space is below the floor")

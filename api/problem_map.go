@@ -36,18 +36,16 @@ func problemOf(err error) *Problem {
 	if errors.As(err, &p) {
 		return p
 	}
-	if p := documentProblem(err); p != nil {
-		return p
-	}
-	if p := accountProblem(err); p != nil {
-		return p
-	}
-	if p := storageProblem(err); p != nil {
-		return p
-	}
+	// Before the causes: a route of PocketBase's has chosen the status that its
+	// SDKs expect.
 	var api *router.ApiError
 	if errors.As(err, &api) {
 		return apiProblem(api)
+	}
+	for _, known := range []func(error) *Problem{documentProblem, accountProblem, storageProblem} {
+		if p := known(err); p != nil {
+			return p
+		}
 	}
 	var fields validation.Errors
 	if errors.As(err, &fields) {
@@ -151,8 +149,11 @@ func storageProblem(err error) *Problem {
 // apiProblem is an error of PocketBase's own routes. Its sentence and its data
 // are meant for the public.
 func apiProblem(e *router.ApiError) *Problem {
-	p := newProblem(e.Status, e.Message)
-	p.cause, _ = e.RawData().(error)
+	cause, _ := e.RawData().(error)
+	if p := storageProblem(cause); p != nil && p.Status != http.StatusConflict {
+		return p // PocketBase calls every failed save a bad request
+	}
+	p := newProblem(e.Status, e.Message).because(cause)
 	if e.Data != nil {
 		p.Data = e.Data
 	}
