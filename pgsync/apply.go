@@ -138,7 +138,8 @@ func (x *txn) applyMarker(ctx context.Context, e entry) error {
 		if state.table == nil {
 			return nil
 		}
-		if err := setTableAside(ctx, x.s.conn, state.table, e.seq); err != nil {
+		err := x.longer(ctx, func(ctx context.Context) error { return setTableAside(ctx, x.s.conn, state.table, e.seq) })
+		if err != nil {
 			return err
 		}
 		delete(x.reg, e.coll)
@@ -160,7 +161,11 @@ func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq in
 	if err := x.flush(ctx); err != nil {
 		return err
 	}
-	resync, err := evolve(ctx, x.s.conn, state.table, next, seq)
+	var resync bool
+	err := x.longer(ctx, func(ctx context.Context) (err error) {
+		resync, err = evolve(ctx, x.s.conn, state.table, next, seq)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -176,6 +181,21 @@ func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq in
 	x.batch.Queue(sqlSaveShape, x.s.origin, next.Coll, next.encode(), cursor)
 	x.s.guardsDue = true
 	return nil
+}
+
+// longer runs schema changes under their own time limit.
+func (x *txn) longer(ctx context.Context, change func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, ddlTimeout+idleTimeout)
+	defer cancel()
+	const limit = `SELECT set_config('statement_timeout', $1, true)`
+	if _, err := x.s.conn.Exec(ctx, limit, millis(ddlTimeout)); err != nil {
+		return err
+	}
+	if err := change(ctx); err != nil {
+		return err
+	}
+	_, err := x.s.conn.Exec(ctx, limit, millis(x.s.cfg.Timeout))
+	return err
 }
 
 func (x *txn) setResync(coll string, cursor *string) {

@@ -23,28 +23,32 @@ func (s *session) attach(ctx context.Context) error {
 		if err := x.flush(ctx); err != nil {
 			return err
 		}
-		if err := x.quarantineDangling(ctx); err != nil {
-			return err
-		}
-		if _, err := s.conn.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
-			return err
-		}
-		for _, o := range outdated {
-			if _, err := s.conn.Exec(ctx, o.guard.drop(o.table)); err != nil {
-				return fmt.Errorf("drop %s: %w", o.guard.name, err)
-			}
-		}
-		for _, m := range missing {
-			if err := tryStatement(ctx, s.conn, m.guard.create(m.table, false)); err != nil {
-				return fmt.Errorf("create %s: %w", m.guard.name, err)
-			}
-		}
-		return nil
+		return x.longer(ctx, func(ctx context.Context) error { return x.attach(ctx, missing, outdated) })
 	})
 	if err == nil {
 		s.guardsDue = false
 	}
 	return err
+}
+
+func (x *txn) attach(ctx context.Context, missing, outdated []tableGuard) error {
+	if err := x.quarantineDangling(ctx); err != nil {
+		return err
+	}
+	if _, err := x.s.conn.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
+		return err
+	}
+	for _, o := range outdated {
+		if _, err := x.s.conn.Exec(ctx, o.guard.drop(o.table)); err != nil {
+			return fmt.Errorf("drop %s: %w", o.guard.name, err)
+		}
+	}
+	for _, m := range missing {
+		if err := tryStatement(ctx, x.s.conn, m.guard.create(m.table, false)); err != nil {
+			return fmt.Errorf("create %s: %w", m.guard.name, err)
+		}
+	}
+	return nil
 }
 
 type tableGuard struct {
@@ -55,6 +59,8 @@ type tableGuard struct {
 // guardDiff lists constraints and indexes of every kind that should exist and do not, and foreign keys that should not
 // exist any more.
 func (s *session) guardDiff(ctx context.Context) (missing, outdated []tableGuard, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	for _, coll := range s.reg.order() {
 		t := s.reg.table(coll)
 		have, err := guardsOf(ctx, s.conn, t)

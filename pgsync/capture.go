@@ -82,7 +82,7 @@ func ensureSourceID(app core.App) error {
 	if err != nil {
 		return fmt.Errorf("make source id: %w", err)
 	}
-	return exec(app, "INSERT INTO _pgsync_meta(k,v) VALUES({:k},{:v}) ON CONFLICT DO NOTHING",
+	return execute(app, "INSERT INTO _pgsync_meta(k,v) VALUES({:k},{:v}) ON CONFLICT DO NOTHING",
 		dbx.Params{"k": metaSourceID, "v": id.String()})
 }
 
@@ -175,7 +175,7 @@ func (c capture) deleted(e *core.CollectionEvent) error {
 		if err := e.Next(); err != nil {
 			return err
 		}
-		if err := exec(tx, "DELETE FROM _pgsync_meta WHERE k={:k}", dbx.Params{"k": metaArmedPrefix + e.Collection.Id}); err != nil {
+		if err := execute(tx, "DELETE FROM _pgsync_meta WHERE k={:k}", dbx.Params{"k": metaArmedPrefix + e.Collection.Id}); err != nil {
 			return err
 		}
 		return appendEntry(tx, e.Collection.Id, opDropped, nil)
@@ -210,7 +210,7 @@ func installTriggers(app core.App, t *Table) error {
 		return err
 	}
 	for _, tr := range t.triggers() {
-		if err := exec(app, tr.sql, nil); err != nil {
+		if err := execute(app, tr.sql, nil); err != nil {
 			return fmt.Errorf("create trigger %s: %w", tr.name, err)
 		}
 	}
@@ -225,13 +225,13 @@ func installTriggers(app core.App, t *Table) error {
 	if err := appendEntry(app, t.Coll, opBarrier, &shape); err != nil {
 		return err
 	}
-	return exec(app, "INSERT INTO _pgsync_meta(k,v) VALUES({:k},{:v}) ON CONFLICT(k) DO UPDATE SET v=excluded.v",
+	return execute(app, "INSERT INTO _pgsync_meta(k,v) VALUES({:k},{:v}) ON CONFLICT(k) DO UPDATE SET v=excluded.v",
 		dbx.Params{"k": metaArmedPrefix + t.Coll, "v": shape})
 }
 
 func dropTriggers(app core.App, coll string) error {
 	for _, name := range triggerNames(coll) {
-		if err := exec(app, "DROP TRIGGER IF EXISTS "+quoteIdent(name), nil); err != nil {
+		if err := execute(app, "DROP TRIGGER IF EXISTS "+quoteIdent(name), nil); err != nil {
 			return fmt.Errorf("drop trigger %s: %w", name, err)
 		}
 	}
@@ -269,11 +269,11 @@ func armedTable(app core.App, coll string) (*Table, error) {
 }
 
 func appendEntry(app core.App, coll string, op int, image *string) error {
-	return exec(app, "INSERT INTO _pgsync_log(coll,pk,op,at,nonce,img) VALUES({:c},'',{:o},"+nowMillis+",random(),{:i})",
+	return execute(app, "INSERT INTO _pgsync_log(coll,pk,op,at,nonce,img) VALUES({:c},'',{:o},"+nowMillis+",random(),{:i})",
 		dbx.Params{"c": coll, "o": op, "i": image})
 }
 
-func exec(app core.App, query string, params dbx.Params) error {
+func execute(app core.App, query string, params dbx.Params) error {
 	_, err := app.DB().NewQuery(query).Bind(params).Execute()
 	return err
 }

@@ -176,8 +176,8 @@ func compareShadow(t *testing.T, db *sql.DB, shadow map[string]string) string {
 
 func TestEveryCommittedChangeIsLogged(t *testing.T) {
 	t.Parallel()
-	for seed := uint64(1); seed <= 4; seed++ {
-		if diff := runModel(t, seed, 500, mutation{insert: logInsert}); diff != "" {
+	for seed := uint64(1); seed <= 2; seed++ {
+		if diff := runModel(t, seed, 250, mutation{insert: logInsert}); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -192,10 +192,10 @@ func TestTheModelNoticesLossyCapture(t *testing.T) {
 	} {
 		found := false
 		for seed := uint64(1); seed <= 10 && !found; seed++ {
-			found = runModel(t, seed, 500, m) != ""
+			found = runModel(t, seed, 200, m) != ""
 		}
 		if !found {
-			t.Errorf("%s: nothing was noticed in 5,000 steps", name)
+			t.Errorf("%s: nothing was noticed in 2,000 steps", name)
 		}
 	}
 }

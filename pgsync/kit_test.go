@@ -5,17 +5,19 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
+	"sync"
 	"testing"
 	"time"
 
 	"firemode/collections"
 	"firemode/internal/sqlite"
-	"firemode/internal/testapp"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/dbx"
 	"github.com/pocketbase/pocketbase/core"
+	"github.com/pocketbase/pocketbase/tests"
 )
 
 // patience is how long a test waits for something that should happen within milliseconds.
@@ -42,19 +44,46 @@ func newID(t testing.TB) string {
 	return id.String()
 }
 
+// smallTemplate is the migrated data directory with the two collections that smallApp copies: schema changes are slow
+// under the race detector, so they are made once.
+var smallTemplate = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "firemode-pgsync-"); err != nil {
+		return "", err
+	}
+	app := core.NewBaseApp(core.BaseAppConfig{DataDir: dir, DBConnect: sqlite.Connect})
+	if err := app.Bootstrap(); err != nil {
+		return dir, err
+	}
+	if err := app.RunAllMigrations(); err != nil {
+		return dir, err
+	}
+	Register(app, small)
+	if err := addCollections(app); err != nil {
+		return dir, err
+	}
+	if err := Arm(app, small); err != nil {
+		return dir, err
+	}
+	return dir, app.ResetBootstrapState()
+})
+
 // smallApp has the two collections of small, captured from their creation on.
 func smallApp(t testing.TB) core.App {
 	t.Helper()
-	app := testapp.New(t, func(app core.App) { Register(app, small) })
-	addCollections(t, app)
-	if err := Arm(app, small); err != nil {
-		t.Fatalf("arm: %v", err)
+	dir, err := smallTemplate()
+	if err != nil {
+		t.Fatalf("build template: %v", err)
 	}
+	app, err := tests.NewTestAppWithConfig(core.BaseAppConfig{DataDir: dir, DBConnect: sqlite.Connect})
+	if err != nil {
+		t.Fatalf("open app: %v", err)
+	}
+	t.Cleanup(app.Cleanup)
+	Register(app, small)
 	return app
 }
 
-func addCollections(t testing.TB, app core.App) {
-	t.Helper()
+func addCollections(app core.App) error {
 	parents := uuidCollection("parents",
 		&core.TextField{Name: "name"}, &core.NumberField{Name: "v"},
 		&core.SelectField{Name: "kind", Values: []string{"a", "b"}, MaxSelect: 1},
@@ -63,15 +92,16 @@ func addCollections(t testing.TB, app core.App) {
 		&collections.EncryptedField{Name: "secret", Hidden: true, Scope: "parents.secret"},
 		&core.TextField{Name: "hidden", Hidden: true})
 	if err := app.Save(parents); err != nil {
-		t.Fatalf("save parents: %v", err)
+		return fmt.Errorf("save parents: %w", err)
 	}
 	kids := uuidCollection("kids",
 		&core.RelationField{Name: "parent", CollectionId: parents.Id, MaxSelect: 1},
 		&core.TextField{Name: "email"}, &core.TextField{Name: "note"})
 	kids.AddIndex("unq_kids_email", true, "`email`", "`email` != ''")
 	if err := app.Save(kids); err != nil {
-		t.Fatalf("save kids: %v", err)
+		return fmt.Errorf("save kids: %w", err)
 	}
+	return nil
 }
 
 func uuidCollection(name string, fields ...core.Field) *core.Collection {

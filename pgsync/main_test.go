@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	code := pgtest.Main(m)
 	testapp.Cleanup()
+	if dir, err := smallTemplate(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
 	if err := goleak.Find(ignored...); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -92,6 +92,8 @@ type mirroredRow struct {
 
 // mirrored reads what PostgreSQL has in the range of the chunk.
 func (s *session) mirrored(ctx context.Context, t *Table, cursor string, chunk rowChunk) (map[string]mirroredRow, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	query := "SELECT id::text, _hash, _stale FROM " + t.pgName() + " WHERE _origin = $1"
 	args := []any{s.origin}
 	if t.plain() {
@@ -152,7 +154,9 @@ func differences(t *Table, chunk rowChunk, have map[string]mirroredRow) []*chang
 
 // retryQuarantine tries quarantined rows again, with what the source holds for them now.
 func (s *session) retryQuarantine(ctx context.Context, src *source) error {
-	rows, err := s.conn.Query(ctx, sqlQuarantined, s.origin, retryMaxRows)
+	query, cancel := s.bounded(ctx)
+	defer cancel()
+	rows, err := s.conn.Query(query, sqlQuarantined, s.origin, retryMaxRows)
 	if err != nil {
 		return err
 	}

@@ -131,6 +131,8 @@ func (s *session) readShapes(ctx context.Context) error {
 }
 
 func (s *session) countQuarantined(ctx context.Context) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	return s.conn.QueryRow(ctx, sqlCountQuarantined, s.origin).Scan(&s.quarantined)
 }
 

@@ -16,6 +16,8 @@ const (
 	epochShift = 44
 	// lockTimeout lets a schema change give way to a long report instead of queueing everybody behind it.
 	lockTimeout = 3 * time.Second
+	// ddlTimeout is for schema changes, which may have to read a whole table.
+	ddlTimeout = 30 * time.Minute
 	// idleTimeout ends a transaction whose node was cut off, so that its locks do not block the next one.
 	idleTimeout = 15 * time.Second
 )
@@ -48,6 +50,12 @@ func (s *session) begin(to Pos, cutAt int64) *txn {
 
 func (x *txn) ver(seq int64) int64 { return x.to.Epoch<<epochShift | seq }
 
+// bounded gives up on a server that is silent: it ends statements by itself after Timeout, and the client waits a
+// little longer for the word of it.
+func (s *session) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 2*s.cfg.Timeout+idleTimeout)
+}
+
 // flush sends what was queued and waits for the answers.
 func (x *txn) flush(ctx context.Context) error {
 	if x.batch.Len() == 0 {
@@ -55,8 +63,7 @@ func (x *txn) flush(ctx context.Context) error {
 	}
 	b := x.batch
 	x.batch = &pgx.Batch{}
-	// The server ends a statement after Timeout; the client waits a little longer for the word of it.
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.Len())*x.s.cfg.Timeout+idleTimeout)
+	ctx, cancel := x.s.bounded(ctx)
 	defer cancel()
 	return x.s.conn.SendBatch(ctx, b).Close()
 }

@@ -1,0 +1,126 @@
+package pgsync
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"firemode/internal/pgtest"
+
+	"github.com/pocketbase/dbx"
+)
+
+// Each of these rows is one that PostgreSQL, or the mirror before it, must refuse. Its neighbours in the same batch
+// arrive, it goes to quarantine, and when it is mended it leaves.
+func TestPoisonRowsGoToQuarantineAndTheirNeighboursArrive(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	w := manual(t, app, Config{DSN: dsn})
+	conn := pg(t, dsn)
+	nowhere := "0192f0c1-2b3c-7d4e-8f50-616263646566"
+	for _, tc := range []struct{ name, poison, state, mend string }{
+		{"NUL in text", "UPDATE parents SET name='a'||char(0)||'b'", "22021", "UPDATE parents SET name='ab'"},
+		{"invalid UTF-8", "UPDATE parents SET name=CAST(x'61ff62' AS TEXT)", "22021", "UPDATE parents SET name='ab'"},
+		{"NUL in JSON", `UPDATE parents SET meta='{"a":"\u0000"}'`, "22P05", `UPDATE parents SET meta='{}'`},
+		{"lone surrogate in JSON", `UPDATE parents SET meta='{"a":"\ud800"}'`, "22P02", `UPDATE parents SET meta='null'`},
+		{"broken JSON", `UPDATE parents SET meta='{"a":'`, "22P02", `UPDATE parents SET meta=NULL`},
+		{"number too large for jsonb", `UPDATE parents SET meta='[1e400000]'`, "22003", `UPDATE parents SET meta='[1]'`},
+		{"not a date", "UPDATE parents SET seen='soon'", "22007", "UPDATE parents SET seen=''"},
+		{"value outside the enum", "UPDATE parents SET kind='c'", "23514", "UPDATE parents SET kind='b'"},
+		{"value outside the list", `UPDATE parents SET tags='["x","q"]'`, "23514", `UPDATE parents SET tags='[]'`},
+		{"plain text in a sealed column", "UPDATE parents SET secret='canary 0412 345 678'", statePlaintext, "UPDATE parents SET secret=''"},
+		{"relation to nothing", "UPDATE kids SET parent='" + nowhere + "'", "23503", "UPDATE kids SET parent=''"},
+		{"relation that is no id", "UPDATE kids SET parent='x'", "22P02", "UPDATE kids SET parent=''"},
+		{"index entry too large", "UPDATE kids SET email=hex(randomblob(20000))", "54000", "UPDATE kids SET email='short'"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			parent := addParent(t, app, "good")
+			kid := addKid(t, app, parent, newID(t))
+			drain(t, w)
+
+			table, victim := "parents", parent
+			if strings.HasPrefix(tc.poison, "UPDATE kids") {
+				table, victim = "kids", kid
+			}
+			before := addParent(t, app, "before")
+			run(t, app, tc.poison+" WHERE id={:id}", dbx.Params{"id": victim})
+			after := addKid(t, app, before, newID(t))
+			drain(t, w)
+
+			if got := one[string](t, conn, "SELECT coalesce(string_agg(pk||' '||sqlstate, ','), 'empty') FROM fm_sync.quarantine"); got != victim+" "+tc.state {
+				t.Errorf("quarantine = %s, want %s %s", got, victim, tc.state)
+			}
+			if !one[bool](t, conn, "SELECT _stale FROM fm_mirror."+table+" WHERE id=$1", victim) {
+				t.Error("the last good version is gone or not marked")
+			}
+			if !one[bool](t, conn, "SELECT EXISTS (SELECT 1 FROM fm_mirror.kids WHERE id=$1 AND parent=$2)", after, before) {
+				t.Error("the neighbours did not arrive")
+			}
+			if got := one[int64](t, conn, "SELECT seq FROM fm_sync.origin"); got != logEnd(t, app) {
+				t.Errorf("position = %d, want %d", got, logEnd(t, app))
+			}
+			if got := one[int64](t, conn, "SELECT count(*) FROM fm_sync.journal"); got != logEnd(t, app) {
+				t.Errorf("journal has %d entries, want %d", got, logEnd(t, app))
+			}
+			leaked := one[bool](t, conn, `SELECT EXISTS (SELECT 1 FROM fm_sync.journal WHERE img::text LIKE '%canary 0412%')
+				OR EXISTS (SELECT 1 FROM fm_sync.quarantine WHERE position('canary 0412'::bytea IN img) > 0)`)
+			if leaked {
+				t.Error("plain text of a sealed column reached PostgreSQL")
+			}
+			r := mustEqual(t, app, dsn)
+			if !r.Equal {
+				t.Errorf("rows beside the quarantined one differ: %+v", r)
+			}
+
+			run(t, app, tc.mend+" WHERE id={:id}", dbx.Params{"id": victim})
+			drain(t, w)
+			if got := one[int](t, conn, "SELECT count(*)::int FROM fm_sync.quarantine"); got != 0 {
+				t.Errorf("%d rows in quarantine after the repair, want 0", got)
+			}
+			mustEqual(t, app, dsn)
+		})
+	}
+}
+
+// A child whose parent comes later waits in quarantine and leaves it by itself.
+func TestQuarantinedChildFollowsItsParent(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	w := started(t, app, Config{DSN: dsn, Poll: time.Millisecond, RetryQuarantine: 50 * time.Millisecond})
+	if err := w.WaitMirrored(deadline(t), logEnd(t, app)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the foreign keys stand", func() bool { return w.Status().State == StateLive })
+	parent := newID(t)
+	kid := addKid(t, app, parent, "")
+	eventually(t, "the child is in quarantine", func() bool { return w.Status().QuarantineRows == 1 })
+	run(t, app, "INSERT INTO parents (id,name,tags) VALUES ({:id},'late','[]')", dbx.Params{"id": parent})
+	eventually(t, "the quarantine is empty", func() bool { return w.Status().QuarantineRows == 0 })
+	if !one[bool](t, pg(t, dsn), "SELECT EXISTS (SELECT 1 FROM fm_mirror.kids WHERE id=$1 AND NOT _stale)", kid) {
+		t.Error("the child did not arrive")
+	}
+	mustEqual(t, app, dsn)
+}
+
+// A quarantined row that is deleted at the source leaves nothing behind.
+func TestDeletingAQuarantinedRow(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	w := manual(t, app, Config{DSN: dsn})
+	run(t, app, "INSERT INTO parents (id,name,kind,tags) VALUES ({:id},'x','c','[]')", dbx.Params{"id": newID(t)})
+	run(t, app, "INSERT INTO parents (id,name,tags) VALUES ('not-a-uuid','x','[]')")
+	drain(t, w)
+	conn := pg(t, dsn)
+	if got := one[int](t, conn, "SELECT count(*)::int FROM fm_sync.quarantine"); got != 2 {
+		t.Fatalf("%d rows in quarantine, want 2", got)
+	}
+	run(t, app, "DELETE FROM parents")
+	drain(t, w)
+	if got := one[int](t, conn, "SELECT count(*)::int FROM fm_sync.quarantine"); got != 0 {
+		t.Errorf("%d rows in quarantine, want 0", got)
+	}
+	mustEqual(t, app, dsn)
+}

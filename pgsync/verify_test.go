@@ -1,0 +1,70 @@
+package pgsync
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"firemode/internal/pgtest"
+)
+
+// Every way in which one value can differ is found, in exactly the row where it is.
+func TestVerifyFindsEveryDifference(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	parent := addParent(t, app, "p")
+	addParent(t, app, "other")
+	addKid(t, app, parent, "k")
+	drain(t, manual(t, app, Config{DSN: dsn}))
+	if r := mustEqual(t, app, dsn); !r.Equal {
+		t.Fatalf("fresh mirror: %+v", r)
+	}
+	conn := pg(t, dsn)
+	for _, damage := range []string{
+		"name='P'", "name=''", "v=v+0.0000000001", "v='Infinity'", "kind=''", `tags='["z","x"]'`, `tags='[]'`,
+		`meta='{"k":[1,2.51,"ü"]}'`, `meta='{"k":[1,2.50,"u"]}'`, "meta=NULL", "meta='null'", "seen=seen+interval '1 millisecond'",
+		"seen=seen+interval '11 hours'", "seen=NULL", "ok=false", "secret=''", "secret=replace(secret,'Zm','Zn')",
+	} {
+		// One value changed, the stored hash left as it was.
+		pgExec(t, conn, "UPDATE fm_mirror.parents SET "+damage+" WHERE id=$1", parent)
+		r, err := Verify(deadline(t), app, dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, table := range r.Tables {
+			found += int(table.Differing)
+			if table.Differing > 0 && (table.Differences[0] != parent+" differs" || table.SourceRoot == table.MirrorRoot) {
+				t.Errorf("%s: %+v", damage, table)
+			}
+		}
+		if found != 1 || r.Equal {
+			t.Errorf("%s: %d differences, want 1", damage, found)
+		}
+		pgExec(t, conn, `UPDATE fm_mirror.parents SET name='p', v=1.5, kind='a', tags='["x","z"]', meta='{"k":[1,2.50,"ü"]}',
+			seen='2025-03-30 01:02:03.456Z', ok=true, secret=$2 WHERE id=$1`, parent, token)
+	}
+	pgExec(t, conn, "DELETE FROM fm_mirror.kids")
+	pgExec(t, conn, "INSERT INTO fm_mirror.kids (_origin,id,_ver,_at,_hash) VALUES (1,gen_random_uuid(),1,now(),'')")
+	r, err := Verify(deadline(t), app, dsn)
+	if err != nil || r.Equal {
+		t.Fatalf("verify: %+v, %v", r, err)
+	}
+}
+
+// Verify waits for the mirror, and says so when it does not come.
+func TestVerifyWaitsForTheMirror(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	addParent(t, app, "p")
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := Verify(ctx, app, dsn); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("verify without a worker: %v, want deadline exceeded", err)
+	}
+	started(t, app, Config{DSN: dsn})
+	mustEqual(t, app, dsn)
+}
