@@ -37,7 +37,7 @@ func ActorFor(tx core.App, userID, device string) (key string, err error) {
 	if err := checkDevice(device); err != nil {
 		return "", err
 	}
-	a, err := actorFor(tx.NonconcurrentDB(), userID, device)
+	a, err := actorFor(queryOf(tx), userID, device)
 	return a.key, err
 }
 
@@ -47,7 +47,7 @@ func NewActor(tx core.App, userID, device string) (key string, err error) {
 	if err := checkDevice(device); err != nil {
 		return "", err
 	}
-	a, err := issueActor(tx.NonconcurrentDB(), userID, device)
+	a, err := issueActor(queryOf(tx), userID, device)
 	return a.key, err
 }
 
@@ -79,15 +79,22 @@ func checkDevice(device string) error {
 	return &InvalidError{Pointer: "/device", Detail: "bad device name: " + reason}
 }
 
-func actorFor(db dbx.Builder, userID, device string) (actorRow, error) {
+// query makes a statement with its parameters bound, prepared or not.
+type query func(sql string, params dbx.Params) *dbx.Query
+
+func queryOf(tx core.App) query {
+	return func(sql string, params dbx.Params) *dbx.Query { return tx.NonconcurrentDB().NewQuery(sql).Bind(params) }
+}
+
+func actorFor(q query, userID, device string) (actorRow, error) {
 	a := actorRow{user: userID, device: device}
-	err := db.NewQuery(`SELECT id, key FROM crdt_actors WHERE user = {:user} AND device = {:device} AND revoked = 0 ORDER BY id DESC LIMIT 1`).
-		Bind(dbx.Params{"user": userID, "device": device}).Row(&a.id, &a.key)
+	err := q(`SELECT id, key FROM crdt_actors WHERE user = {:user} AND device = {:device} AND revoked = 0 ORDER BY id DESC LIMIT 1`,
+		dbx.Params{"user": userID, "device": device}).Row(&a.id, &a.key)
 	switch {
 	case err == nil:
 		return a, nil
 	case errors.Is(err, sql.ErrNoRows):
-		return issueActor(db, userID, device)
+		return issueActor(q, userID, device)
 	}
 	return a, fmt.Errorf("find actor: %w", err)
 }
@@ -95,13 +102,13 @@ func actorFor(db dbx.Builder, userID, device string) (actorRow, error) {
 // actorEncoding keeps ids in lower case, safe in paths and file names.
 var actorEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-func issueActor(db dbx.Builder, userID, device string) (actorRow, error) {
+func issueActor(q query, userID, device string) (actorRow, error) {
 	// 60 bits: short, because the id is in every line, and unique by the table's index.
 	var random [10]byte
 	_, _ = rand.Read(random[:]) // never fails
 	a := actorRow{key: actorEncoding.EncodeToString(random[:])[:12], user: userID, device: device}
-	err := db.NewQuery(`INSERT INTO crdt_actors (key, user, device) VALUES ({:key}, {:user}, {:device}) RETURNING id`).
-		Bind(dbx.Params{"key": a.key, "user": userID, "device": device}).Row(&a.id)
+	err := q(`INSERT INTO crdt_actors (key, user, device) VALUES ({:key}, {:user}, {:device}) RETURNING id`,
+		dbx.Params{"key": a.key, "user": userID, "device": device}).Row(&a.id)
 	if err != nil {
 		return a, fmt.Errorf("issue actor: %w", err)
 	}

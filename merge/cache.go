@@ -3,6 +3,7 @@ package merge
 import (
 	"container/list"
 	"sync"
+	"time"
 
 	"firemode/crdt"
 )
@@ -32,6 +33,12 @@ type document struct {
 	state *crdt.Doc
 	heads map[string]*head
 	dead  bool // holds what was not committed; look it up again
+
+	// Of the session's record, all zero until it was first written from this copy.
+	shown    int64 // position it shows
+	shownAt  time.Time
+	showCost time.Duration // of the last writing
+	size     int           // bytes written
 }
 
 // hold locks d for writing if it stands exactly at n.

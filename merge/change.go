@@ -72,7 +72,7 @@ func (b *Batch) Change(req ChangeRequest) (Result, error) {
 			return Result{}, err
 		}
 	}
-	actor, err := actorFor(b.r.tx.NonconcurrentDB(), req.UserID, resultsPrefix+req.Device)
+	actor, err := actorFor(b.r.stmt, req.UserID, resultsPrefix+req.Device)
 	if err != nil {
 		return Result{}, err
 	}

@@ -60,8 +60,8 @@ func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0
 func (s *Service) Conflicts(ctx context.Context, sessionID string) ([]Conflict, error) {
 	list := []Conflict{}
 	room := conflictEntriesMax
-	at, err := s.view(ctx, sessionID, func(d *crdt.Doc) {
-		for _, v := range s.schema.Conflicts(d) {
+	at, err := s.view(ctx, sessionID, func(d *document) {
+		for _, v := range s.schema.Conflicts(d.state) {
 			c := newConflict(v, room)
 			room -= len(c.Entries)
 			list = append(list, c)

@@ -9,7 +9,8 @@
 //     back that job alone.
 //  3. [Batch.Change] and [Batch.Append] check everything first, then insert the operation
 //     rows, the actor's chain head and the audit entry, then apply to the document in memory.
-//  4. Once per touched document: session_data, vector_clock and server_seq of its record.
+//  4. Once per touched document: session_data, vector_clock and server_seq of its record,
+//     unless the record is large and was written a moment ago.
 //  5. Commit with synchronous=FULL; only then are the callers answered.
 //  6. On other goroutines: the realtime feed, and at most a few times a second the
 //     record's own update event.
@@ -17,8 +18,12 @@
 // What it promises:
 //   - What was acknowledged is in the log for good, byte for byte as its author sent it,
 //     at one dense server position n per document.
-//   - The record and the log change in the same transaction. A document in memory is a
-//     cache of the log: after any error it is forgotten and read again.
+//   - The record and the log change in the same transaction. A record above 64 KiB is put
+//     off for a second or more, so that the cost of an operation does not grow with the
+//     document; its server_seq says which position it shows, Service.Document is always up
+//     to date, and Stop, or the next Start after a crash, brings the record up to date.
+//   - A document in memory is a cache of the log: after any error it is forgotten and read
+//     again.
 //   - A session never refuses evidence. Operations on a locked session are stored and
 //     marked late; those of a revoked actor are stored and quarantined.
 //   - A value is replaced only by an author who had it on screen. The clock in a [Result]

@@ -74,8 +74,10 @@ func (f *feed) stop() {
 	f.records.stop()
 }
 
-// publish takes over the rows of one commit. It does not wait.
-func (f *feed) publish(fresh map[string][]Row) {
+// publish takes over the rows of one commit, and the sessions whose record it has written.
+// It does not wait.
+func (f *feed) publish(fresh map[string][]Row, shown map[string]struct{}) {
+	f.records.changed(shown)
 	if len(fresh) == 0 {
 		return
 	}
@@ -121,7 +123,6 @@ func (f *feed) step() {
 	f.mu.Unlock()
 	for session, m := range pending {
 		f.send(Topic(session), m)
-		f.records.changed(session)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,9 +45,12 @@ func (f *recordFeed) stop() {
 	<-f.done
 }
 
-func (f *recordFeed) changed(session string) {
+func (f *recordFeed) changed(sessions map[string]struct{}) {
+	if len(sessions) == 0 {
+		return
+	}
 	f.mu.Lock()
-	f.dirty[session] = struct{}{}
+	maps.Copy(f.dirty, sessions)
 	f.mu.Unlock()
 	signal(f.wake)
 }

@@ -40,8 +40,8 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 		return nil, &InvalidError{Pointer: "/path", Detail: err.Error(), Err: err}
 	}
 	live := map[string]bool{}
-	at, err := s.view(ctx, sessionID, func(d *crdt.Doc) {
-		for _, e := range append(d.Values(p), d.List(p)...) {
+	at, err := s.view(ctx, sessionID, func(d *document) {
+		for _, e := range append(d.state.Values(p), d.state.List(p)...) {
 			live[e.Dot.String()] = true
 		}
 	})

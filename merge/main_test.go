@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"testing"
@@ -75,7 +76,7 @@ func save(t testing.TB, app core.App, collection string, values map[string]any) 
 // session makes a test session and returns its id.
 func session(t testing.TB, app core.App) string {
 	t.Helper()
-	org := save(t, app, collections.Organisations, map[string]any{"name": "Assured Fire", "kind": "contractor"})
+	org := save(t, app, collections.Organisations, map[string]any{"name": "Assured Fire " + rand.Text(), "kind": "contractor"})
 	b := save(t, app, collections.Buildings, map[string]any{
 		"name": "Harbour Tower", "address": "1 Quay St", "building_type": "5", "organisation_id": org.Id, "compliance_status": "pending",
 	})

@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"firemode/collections"
-	"firemode/crdt"
 
 	"github.com/pocketbase/dbx"
 )
@@ -32,19 +31,27 @@ type Document struct {
 	UpdatedAt   string          `json:"updated_at" db:"updated_at"`
 }
 
+const sqlDocument = `SELECT s.id, s.status, s.session_data, s.vector_clock, s.server_seq, s.updated_at, coalesce(d.n, 0)
+	FROM test_sessions s LEFT JOIN crdt_docs d ON d.key = s.id WHERE s.id = {:id}`
+
 // Document returns the document with everything acknowledged so far, or ErrNoSession.
 func (s *Service) Document(ctx context.Context, sessionID string) (Document, error) {
 	var d Document
-	err := s.app.ConcurrentDB().Select("id", "status", "session_data", "vector_clock", "server_seq", "updated_at").
-		From(collections.TestSessions).Where(idIs(sessionID)).WithContext(ctx).
-		Row(&d.SessionID, &d.Status, (*[]byte)(&d.Data), (*[]byte)(&d.VectorClock), &d.ServerSeq, &d.UpdatedAt)
+	var n int64
+	err := s.app.ConcurrentDB().NewQuery(sqlDocument).WithContext(ctx).Bind(dbx.Params{"id": sessionID}).
+		Row(&d.SessionID, &d.Status, (*[]byte)(&d.Data), (*[]byte)(&d.VectorClock), &d.ServerSeq, &d.UpdatedAt, &n)
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, ErrNoSession
 	}
 	if err != nil {
 		return d, fmt.Errorf("read document: %w", err)
 	}
-	return d, nil
+	if d.ServerSeq < n { // a large record, written now and then
+		_, err = s.view(ctx, sessionID, func(doc *document) {
+			d.Data, d.VectorClock, d.ServerSeq = doc.state.Materialise(s.schema), doc.state.Version().AppendJSON(nil), doc.n
+		})
+	}
+	return d, err
 }
 
 // Ops returns the operations after a server position, in order, at most limit of them and
@@ -96,12 +103,12 @@ func (s *Service) position(ctx context.Context, sessionID string) (position, err
 
 // view runs fn on the document with everything acknowledged so far. fn MUST be short and
 // keep nothing of the document.
-func (s *Service) view(ctx context.Context, sessionID string, fn func(*crdt.Doc)) (position, error) {
+func (s *Service) view(ctx context.Context, sessionID string, fn func(*document)) (position, error) {
 	at, err := s.position(ctx, sessionID)
 	if err != nil {
 		return at, err
 	}
-	if d := s.cache.get(sessionID); d != nil && d.read(at.n, func() { fn(d.state) }) {
+	if d := s.cache.get(sessionID); d != nil && d.read(at.n, func() { fn(d) }) {
 		return at, nil
 	}
 	select {
@@ -114,7 +121,7 @@ func (s *Service) view(ctx context.Context, sessionID string, fn func(*crdt.Doc)
 	if err != nil {
 		return at, err
 	}
-	fn(d.state)
+	fn(d)
 	s.cache.offer(d)
 	return at, nil
 }

@@ -2,9 +2,6 @@ package merge
 
 import (
 	"context"
-	"fmt"
-	"slices"
-
 	"firemode/audit"
 
 	"github.com/pocketbase/dbx"
@@ -13,16 +10,17 @@ import (
 
 // A round is one transaction of the writer and the documents it has touched.
 type round struct {
-	s     *Service
-	tx    core.App
-	stmts map[string]*dbx.Query
-	docs  map[string]*document // by session; locked for writing until the round settles
-	fresh map[string][]Row     // rows added by jobs that stand, by session
-	ops   int
+	s      *Service
+	tx     core.App
+	stmts  map[string]*dbx.Query
+	docs   map[string]*document // by session; locked for writing until the round settles
+	fresh  map[string][]Row     // rows added by jobs that stand, by session
+	toShow map[string]struct{}  // sessions whose record is written at the end
+	ops    int
 }
 
 func (s *Service) newRound(tx core.App) *round {
-	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, fresh: map[string][]Row{}}
+	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, fresh: map[string][]Row{}, toShow: map[string]struct{}{}}
 }
 
 // stmt returns the statement prepared for this transaction, which closes it too.
@@ -105,36 +103,23 @@ func (r *round) document(session string) (*document, error) {
 	return d, nil
 }
 
-// finish materialises each touched document once.
-func (r *round) finish() error {
-	ids := make([]string, 0, len(r.fresh))
-	for id := range r.fresh {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		d, err := r.document(id)
-		if err != nil {
-			return err
-		}
-		if err := r.materialise(d); err != nil {
-			return fmt.Errorf("materialise session: %w", err)
-		}
-	}
-	return nil
-}
-
 // settle lets readers at the documents again, as committed or not at all.
 func (r *round) settle(committed bool) {
-	for _, d := range r.docs {
-		if committed {
-			r.s.cache.put(d)
-		} else {
+	for id, d := range r.docs {
+		if !committed {
 			r.s.cache.drop(d)
+			d.release(true)
+			continue
 		}
-		d.release(!committed)
+		r.s.cache.put(d)
+		if d.shown == d.n {
+			delete(r.s.behind, id)
+		} else if d.shown > 0 {
+			r.s.behind[id] = struct{}{}
+		}
+		d.release(false)
 	}
 	if committed {
-		r.s.feed.publish(r.fresh)
+		r.s.feed.publish(r.fresh, r.toShow)
 	}
 }

@@ -51,6 +51,10 @@ type Service struct {
 	feed   *feed
 	loads  chan struct{} // a token per reader that reads a whole log
 
+	showInlineMax int
+	showInterval  time.Duration
+	behind        map[string]struct{} // sessions whose record was put off; the writer's own
+
 	mu      sync.Mutex // guards running and detach
 	running bool
 	detach  func() bool // stops watching the context of Start
@@ -67,7 +71,8 @@ func New(app core.App, c Config) *Service {
 		feed:  newFeed(app, c.RecordInterval),
 		loads: make(chan struct{}, loadsMax),
 	}
-	s.writer = &writer{app: app, begin: s.newRound, queueJobs: c.QueueJobs, batchJobs: c.BatchJobs}
+	s.showInlineMax, s.showInterval = showInlineMax, showInterval
+	s.writer = &writer{app: app, begin: s.newRound, catchUp: s.catchUp, queueJobs: c.QueueJobs, batchJobs: c.BatchJobs}
 	return s
 }
 
@@ -79,7 +84,11 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.running {
 		return nil
 	}
+	if err := s.findBehind(ctx); err != nil {
+		return err
+	}
 	s.running = true
+	s.writer.interval = s.showInterval
 	s.feed.start()
 	s.writer.start()
 	s.detach = context.AfterFunc(ctx, s.Stop)

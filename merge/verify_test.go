@@ -2,7 +2,6 @@ package merge
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -29,9 +28,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 	} {
 		s, app := service(t, Config{})
 		id := session(t, app)
-		for i := range 6 {
-			change(t, s, ChangeRequest{SessionID: id, UserID: "anna", Changes: []Change{{Op: OpAppend, Path: "notes", Value: fmt.Appendf(nil, `"note %d"`, i)}}})
-		}
+		change(t, s, ChangeRequest{SessionID: id, UserID: "anna", Changes: []Change{note(0), note(1), note(2), note(3), note(4), note(5)}})
 		sound(t, s, id)
 		for _, sql := range []string{"DROP TRIGGER crdt_ops_no_update", "DROP TRIGGER crdt_ops_no_delete", damage} {
 			if _, err := app.NonconcurrentDB().NewQuery(sql).Execute(); err != nil {

@@ -41,6 +41,8 @@ type job struct {
 type writer struct {
 	app       core.App
 	begin     func(tx core.App) *round
+	catchUp   func(all bool)
+	interval  time.Duration // of catchUp
 	queueJobs int
 	batchJobs int
 
@@ -103,10 +105,23 @@ func (w *writer) push(j *job) error {
 	}
 }
 
+// loop runs jobs as they come. Every showInterval it has put-off records brought up to
+// date, and all of them at the end.
 func (w *writer) loop(queue chan *job, done chan struct{}) {
 	defer close(done)
-	for j := range queue {
-		w.commit(j, queue)
+	tick := time.NewTicker(w.interval)
+	defer tick.Stop()
+	for {
+		select {
+		case j, ok := <-queue:
+			if !ok {
+				w.catchUp(true)
+				return
+			}
+			w.commit(j, queue)
+		case <-tick.C:
+			w.catchUp(false)
+		}
 	}
 }
 
@@ -156,7 +171,7 @@ func (w *writer) commit(first *job, queue chan *job) {
 	}
 }
 
-// next takes a waiting job, or nil when none waits.
+// next takes a waiting job, or nil when none waits or queue is nil.
 func next(queue chan *job) *job {
 	for {
 		select {

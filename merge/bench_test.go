@@ -1,0 +1,111 @@
+package merge
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"firemode/crdt"
+	"firemode/internal/testapp"
+
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+const benchPaths = 2000
+
+// BenchmarkIngest measures durable operations: chain, merge, log, audit entry and record,
+// all in one session, against plain inserts of the same lines in the same run.
+func BenchmarkIngest(b *testing.B) {
+	for _, perRequest := range []int{1, 5, 100} {
+		b.Run(fmt.Sprintf("service/per-request=%d", perRequest), func(b *testing.B) { benchIngest(b, perRequest) })
+	}
+	for _, perCommit := range []int{1, 4000} {
+		b.Run(fmt.Sprintf("raw/per-commit=%d", perCommit), func(b *testing.B) { benchRaw(b, perCommit) })
+	}
+}
+
+func benchIngest(b *testing.B, perRequest int) {
+	s, app := service(b, Config{})
+	id := session(b, app)
+	var device atomic.Int64
+	b.SetParallelism(100) // in flight per core
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		d := newTablet(b, s, id, "anna", fmt.Sprintf("tablet %d", device.Add(1)))
+		ops := make([]crdt.Op, perRequest)
+		for pb.Next() {
+			for i := range ops {
+				ops[i] = put(fmt.Sprintf("items/i%04d/result", (int(d.seq)*7919+i)%benchPaths), `"pass"`)
+			}
+			if _, err := send(s, d.request(ops...)); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(b.N*perRequest)/b.Elapsed().Seconds(), "ops/s")
+	sound(b, s, id)
+}
+
+// benchRaw inserts one row per statement into a table like crdt_ops and nothing else.
+func benchRaw(b *testing.B, perCommit int) {
+	app := testapp.New(b)
+	if _, err := app.DB().NewQuery(`CREATE TABLE raw (n INTEGER PRIMARY KEY, line BLOB NOT NULL)`).Execute(); err != nil {
+		b.Fatal(err)
+	}
+	d := &tablet{session: "s", actor: "aaaaaaaaaaaa"}
+	line := d.request(put("items/i0001/result", `"pass"`)).Lines[0]
+	b.ResetTimer()
+	for n := 0; n < b.N; {
+		err := app.RunInTransaction(func(tx core.App) error {
+			q := tx.NonconcurrentDB().NewQuery(`INSERT INTO raw (line) VALUES ({:line})`).Prepare()
+			defer q.Close()
+			for range min(perCommit, b.N-n) {
+				if _, err := q.Bind(dbx.Params{"line": line}).Execute(); err != nil {
+					return err
+				}
+				n++
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
+// BenchmarkGrowth measures one 5-operation request, alone, on an empty session and on one
+// with many live values: the cost MUST NOT grow with the document.
+func BenchmarkGrowth(b *testing.B) {
+	for _, live := range []int{0, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("live=%d", live), func(b *testing.B) {
+			s, app := service(b, Config{})
+			id := session(b, app)
+			d := newTablet(b, s, id, "anna", "ipad")
+			request := func(n, from int) SyncRequest {
+				ops := make([]crdt.Op, n)
+				for i := range ops {
+					ops[i] = put(fmt.Sprintf("items/i%06d/result", from+i), `"pass"`)
+				}
+				return d.request(ops...)
+			}
+			for from := 0; from < live; from += changesMax {
+				if _, err := send(s, request(changesMax, from)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				if _, err := send(s, request(5, live+n*5)); err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		})
+	}
+}
