@@ -139,7 +139,7 @@ func (d *Doc) replacedBefore(o *Op, e Entry, prior *absent) bool {
 // withdraw takes back everything a claim did.
 func (d *Doc) withdraw(o *Op) {
 	for _, x := range o.Seen {
-		if s := d.claims.shadows[x]; s != nil && s.path == o.Path {
+		if s := d.claims.shadows[x]; s != nil { // o is among its replacers only if the paths agree
 			if s.replacers = dropDot(s.replacers, o.Dot); len(s.replacers) == 0 {
 				delete(d.claims.shadows, x)
 				d.restore(s)

@@ -203,28 +203,110 @@ func TestAdmittedOriginOutlivesItsClaim(t *testing.T) {
 	}
 }
 
-// TestTwoClaimsReplaceOneValue: the value stays away as long as one of them counts.
-func TestTwoClaimsReplaceOneValue(t *testing.T) {
+// TestClaimsTakenBack walks through withdrawals one event at a time. The claims b and c stand
+// for the originals lostb and lostc, which do something else when they turn up.
+func TestClaimsTakenBack(t *testing.T) {
 	t.Parallel()
-	value := Op{Dot: Dot{"a", 1}, Kind: Put, Path: "p", Val: "1"}
-	first := Op{Dot: Dot{"lost1", 1}, Kind: Put, Path: "q", Val: "1"}
-	second := Op{Dot: Dot{"lost2", 1}, Kind: Put, Path: "q", Val: "2"}
-	claim := func(actor string, original *Op) Op {
-		return Op{Dot: Dot{actor, 1}, Kind: Rem, Path: "p", Seen: []Dot{value.Dot}, Origin: original.OriginHash()}
+	value := &Op{Dot: Dot{"a", 1}, Kind: Put, Path: "p", Val: "1"}
+	original := func(actor string) *Op {
+		return &Op{Dot: Dot{"lost" + actor, 1}, Kind: Put, Path: "q", Val: fmt.Sprintf("%q", actor)}
 	}
-	c1, c2 := claim("b", &first), claim("c", &second)
-	d := New()
-	for i, step := range []struct {
-		op   *Op
-		live int
-	}{
-		{&value, 1}, {&c1, 0}, {&c2, 0}, {&first, 0}, {&second, 1},
+	claim := func(actor string, kind Kind, seen ...Dot) *Op {
+		o := &Op{Dot: Dot{actor, 1}, Time: 1, Kind: kind, Path: "p", Seen: seen, Origin: original(actor).OriginHash()}
+		if kind == Put {
+			o.Val = fmt.Sprintf("%q", actor)
+		}
+		return o
+	}
+	firm := func(path string, seen ...Dot) *Op {
+		return &Op{Dot: Dot{"f", 1}, Kind: Rem, Path: path, Seen: seen}
+	}
+	type step struct {
+		event event
+		want  string // values live at p
+	}
+	for name, steps := range map[string][]step{
+		"two claims replace one value": {
+			{event{op: value}, `[1]`},
+			{event{op: claim("b", Rem, value.Dot)}, `[]`},
+			{event{op: claim("c", Rem, value.Dot)}, `[]`},
+			{event{op: original("b")}, `[]`},
+			{event{op: original("c")}, `[1]`},
+		},
+		"a plain operation replaces it too": {
+			{event{op: value}, `[1]`},
+			{event{op: claim("b", Rem, value.Dot)}, `[]`},
+			{event{op: firm("p", value.Dot)}, `[]`},
+			{event{op: original("b")}, `[]`},
+		},
+		"a plain operation names it on another path": {
+			{event{op: value}, `[1]`},
+			{event{op: claim("b", Rem, value.Dot)}, `[]`},
+			{event{op: firm("q", value.Dot)}, `[]`},
+			{event{op: original("b")}, `[1]`},
+		},
+		"a claim replaces a claim": {
+			{event{op: claim("b", Put)}, `["b"]`},
+			{event{op: claim("c", Rem, Dot{"b", 1})}, `[]`},
+			{event{op: original("b")}, `[]`},
+			{event{op: original("c")}, `[]`},
+		},
+		"a claim replaces a claim, taken back the other way round": {
+			{event{op: claim("b", Put)}, `["b"]`},
+			{event{op: claim("c", Rem, Dot{"b", 1})}, `[]`},
+			{event{op: original("c")}, `["b"]`},
+			{event{op: original("b")}, `[]`},
+		},
+		"replaced in quarantine": {
+			{event{op: value, quarantine: true}, `[]`},
+			{event{op: claim("b", Rem, value.Dot)}, `[]`},
+			{event{admit: value.Dot}, `[]`},
+			{event{op: original("b")}, `[1]`},
+		},
+		"replaced in quarantine, taken back before": {
+			{event{op: value, quarantine: true}, `[]`},
+			{event{op: claim("b", Rem, value.Dot)}, `[]`},
+			{event{op: original("b")}, `[]`},
+			{event{admit: value.Dot}, `[1]`},
+		},
+		"replaced in quarantine for good": {
+			{event{op: value, quarantine: true}, `[]`},
+			{event{op: claim("b", Rem, value.Dot)}, `[]`},
+			{event{op: firm("p", value.Dot)}, `[]`},
+			{event{op: original("b")}, `[]`},
+			{event{admit: value.Dot}, `[]`},
+		},
 	} {
-		if _, err := d.Apply(step.op); err != nil {
+		d := New()
+		for i, s := range steps {
+			if err := tell(d, s.event); err != nil {
+				t.Fatalf("%s, step %d: %v", name, i, err)
+			}
+			if got := fmt.Sprint(values(d.Values("p"))); got != s.want {
+				t.Errorf("%s, step %d: got %s, want %s", name, i, got, s.want)
+			}
+			if err := checkDoc(d); err != nil {
+				t.Errorf("%s, step %d: %v", name, i, err)
+			}
+			d = reload(t, d)
+		}
+	}
+}
+
+// TestHiddenByAClaim is the same for a list element, across a snapshot.
+func TestHiddenByAClaim(t *testing.T) {
+	t.Parallel()
+	element := &Op{Dot: Dot{"a", 1}, Kind: Ins, Path: "p", Val: "1"}
+	original := &Op{Dot: Dot{"lost", 1}, Kind: Put, Path: "q", Val: "2"}
+	claim := &Op{Dot: Dot{"b", 1}, Kind: Rem, Path: "p", Seen: []Dot{element.Dot}, Origin: original.OriginHash()}
+	d := New()
+	for i, o := range []*Op{element, claim, original} {
+		if _, err := d.Apply(o); err != nil {
 			t.Fatal(err)
 		}
-		if got := len(d.Values("p")); got != step.live {
-			t.Errorf("step %d: got %d live values, want %d", i, got, step.live)
+		d = reload(t, d)
+		if got, want := len(d.List("p")), []int{1, 0, 1}[i]; got != want {
+			t.Errorf("step %d: got %d elements, want %d", i, got, want)
 		}
 	}
 }
