@@ -111,7 +111,7 @@ func (p *parts) startMirror(app core.App) error {
 func (p *parts) api() api.Deps {
 	return api.Deps{
 		Hasher: p.hasher, Tokens: p.tokens, Merge: p.merge, Version: version, Metrics: p.metrics,
-		MirrorStatus: func() any { return p.mirror.Status() },
+		MirrorStatus: func() pgsync.Status { return p.mirror.Status() }, // the worker starts later
 	}
 }
 

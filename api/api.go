@@ -1,12 +1,14 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
 	"firemode/collections"
 	"firemode/hooks"
 	"firemode/merge"
+	"firemode/pgsync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -29,9 +31,8 @@ type Deps struct {
 	DiskFloorBytes uint64
 	// Metrics receives what Diagnostics shows; nil keeps none.
 	Metrics *Metrics
-	// MirrorStatus reports the state of the mirror as a JSON value; nil means
-	// that the mirror is off. It MUST NOT contain secrets.
-	MirrorStatus func() any
+	// MirrorStatus reports the state of the mirror; nil means that it is off.
+	MirrorStatus func() pgsync.Status
 }
 
 // diskFloorDefault leaves room for the WAL, a checkpoint and a few uploads.
@@ -48,10 +49,17 @@ type service struct {
 
 // Bind mounts /v1, /health, /openapi.json and /docs on the router of se and
 // binds the root middleware that gives every route the one error shape. Call it
-// once, in OnServe, before the router is built.
+// once, in OnServe, before the router is built. It removes what uploads that
+// died with an earlier process left behind.
 func Bind(se *core.ServeEvent, deps Deps) error {
+	if deps.Hasher == nil || deps.Tokens == nil || deps.Merge == nil {
+		return errors.New("bind the API: Hasher, Tokens and Merge are required")
+	}
 	if deps.Now == nil {
 		deps.Now = time.Now
+	}
+	if deps.MirrorStatus == nil {
+		deps.MirrorStatus = func() pgsync.Status { return pgsync.Status{State: pgsync.StateOff} }
 	}
 	if deps.DiskFloorBytes == 0 {
 		deps.DiskFloorBytes = diskFloorDefault
@@ -69,6 +77,9 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 		bind(api)
 	}
 
+	if err := s.sweepUploads(); err != nil {
+		return err
+	}
 	se.Router.Bind(s.rootMiddleware())
 	// Patterns with a method: one without would conflict with "GET /{path...}",
 	// the static files of the field app. GET serves HEAD as well.
@@ -81,16 +92,27 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 		}
 	}
 	s.bindHealth(se)
-	if s.Metrics != nil {
-		err := s.Metrics.Gauge("firemode_realtime_clients", "Open realtime streams.", func() float64 {
-			return float64(s.app.SubscriptionsBroker().TotalClients())
-		})
-		if err != nil {
-			return err
-		}
+	if err := s.bindGauges(); err != nil {
+		return err
 	}
 	if err := bindDocs(se, api.OpenAPI()); err != nil {
 		return err
 	}
-	return s.bindIdempotencySweep()
+	return errors.Join(
+		s.app.Cron().Add("firemode.idempotency.sweep", sweepSchedule, s.logged("sweep idempotency keys", s.sweepIdempotencyKeys)),
+		s.app.Cron().Add("firemode.evidence.sweep", sweepSchedule, s.logged("sweep uploads", s.sweepUploads)),
+	)
+}
+
+// sweepSchedule: expired keys are ignored from their expiry on, and leftover
+// uploads harm nobody; once an hour keeps both small.
+const sweepSchedule = "17 * * * *"
+
+// logged is a scheduled job whose error is logged.
+func (s *service) logged(what string, job func() error) func() {
+	return func() {
+		if err := job(); err != nil {
+			s.app.Logger().Error(what, "error", err)
+		}
+	}
 }

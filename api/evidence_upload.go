@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"image"
 	_ "image/jpeg" // registers the decoder for imageTooLarge
@@ -291,4 +292,10 @@ func (c *call) storeEvidence(u *upload) (*reply[evidenceItem], error) {
 	}
 	view, err := evidenceView(r)
 	return &reply[evidenceItem]{status: http.StatusCreated, etag: etagOf(r), body: view}, err
+}
+
+// sweepUploads removes what uploads that died with an earlier process left.
+func (s *service) sweepUploads() error {
+	_, err := evidence.Sweep(context.Background(), s.app, s.Now())
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"firemode/merge"
+	"firemode/pgsync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/pocketbase/dbx"
@@ -141,32 +142,26 @@ func (s *service) checkDisk(context.Context) error {
 	return err
 }
 
-// A mirrorReporter is what the mirror's status says of itself for /health.
-type mirrorReporter interface{ Healthy() bool }
-
 // mirrorState is off, ok or degraded. The mirror can be lost and rebuilt, so it
 // never makes the service unready.
 func (s *service) mirrorState() string {
-	if s.MirrorStatus == nil {
+	switch status := s.MirrorStatus(); {
+	case status.State == pgsync.StateOff:
 		return "off"
+	case status.Ready():
+		return "ok"
 	}
-	if status, ok := s.MirrorStatus().(mirrorReporter); ok && !status.Healthy() {
-		return "degraded"
-	}
-	return "ok"
+	return "degraded"
 }
 
 func (s *service) bindOperations(api huma.API) {
 	register(api, huma.Operation{
 		OperationID: "get-mirror-status", Method: http.MethodGet, Path: "/v1/mirror/status", Tags: []string{"operations"},
-		Summary: "Get the state of the PostgreSQL mirror", Description: "For officers and managers. 404 when the mirror is off.",
-	}, func(c *call, _ *struct{}) (*one[any], error) {
+		Summary: "Get the state of the PostgreSQL mirror", Description: "For officers and managers.",
+	}, func(c *call, _ *struct{}) (*one[pgsync.Status], error) {
 		if !c.isStaff() {
 			return nil, forbidden()
 		}
-		if c.MirrorStatus == nil {
-			return nil, newProblem(http.StatusNotFound, "The mirror is off.")
-		}
-		return &one[any]{Body: c.MirrorStatus()}, nil
+		return &one[pgsync.Status]{Body: c.MirrorStatus()}, nil
 	})
 }

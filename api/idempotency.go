@@ -28,8 +28,6 @@ const (
 	idempotencyTTL = 24 * time.Hour
 	// inFlightRetry is told to a repeat that overtook its original.
 	inFlightRetry = time.Second
-	// sweepSchedule removes expired keys; they are ignored from their expiry on.
-	sweepSchedule = "17 * * * *"
 )
 
 // keyPattern is what an idempotency key may be: printable ASCII, so that it
@@ -180,15 +178,7 @@ func (t *ticket) keep(tx core.App, answer *stored) error {
 	return nil
 }
 
-// bindIdempotencySweep removes expired keys every hour.
-func (s *service) bindIdempotencySweep() error {
-	return s.app.Cron().Add("firemode.idempotency.sweep", sweepSchedule, func() {
-		if err := s.sweepIdempotencyKeys(); err != nil {
-			s.app.Logger().Error("sweep idempotency keys", "error", err)
-		}
-	})
-}
-
+// sweepIdempotencyKeys removes expired keys.
 func (s *service) sweepIdempotencyKeys() error {
 	_, err := s.app.NonconcurrentDB().Delete(collections.IdempotencyKeys,
 		dbx.NewExp("[["+collections.FieldExpiresAt+"]] <= {:now}", dbx.Params{"now": stamp(s.Now())})).Execute()

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -44,6 +45,30 @@ func (m *Metrics) Register(c prometheus.Collector) error { return m.registry.Reg
 // Gauge adds a value that is read when the metrics are.
 func (m *Metrics) Gauge(name, help string, read func() float64) error {
 	return m.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+}
+
+// bindGauges adds what is read when somebody looks.
+func (s *service) bindGauges() error {
+	if s.Metrics == nil {
+		return nil
+	}
+	return errors.Join(
+		s.Metrics.Gauge("firemode_realtime_clients", "Open realtime streams.", func() float64 {
+			return float64(s.app.SubscriptionsBroker().TotalClients())
+		}),
+		s.Metrics.Gauge("firemode_mirror_backlog_entries", "Changes that PostgreSQL does not have yet.", func() float64 {
+			return float64(s.MirrorStatus().BacklogEntries)
+		}),
+		s.Metrics.Gauge("firemode_mirror_lag_seconds", "Age of the oldest change that PostgreSQL does not have yet.", func() float64 {
+			return s.MirrorStatus().LagSeconds
+		}),
+		s.Metrics.Gauge("firemode_mirror_ready", "1 when the mirror is off, or live and not stalled.", func() float64 {
+			if s.MirrorStatus().Ready() {
+				return 1
+			}
+			return 0
+		}),
+	)
 }
 
 // knownMethods keeps a caller from making a series per invented method.

@@ -9,6 +9,7 @@ import (
 
 	"firemode/api"
 	"firemode/collections"
+	"firemode/pgsync"
 
 	"github.com/pocketbase/pocketbase/core"
 )
@@ -126,12 +127,15 @@ func TestRateLimitAnswersRetryAfter(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	down := mirror{}
-	w := newWorld(t, func(d *api.Deps) { d.MirrorStatus = func() any { return down } })
+	w := newWorld(t, func(d *api.Deps) {
+		d.MirrorStatus = func() pgsync.Status {
+			return pgsync.Status{State: pgsync.StateConnecting, LastError: "no route to db.example.test"}
+		}
+	})
 	for _, path := range []string{"/health", "/health/", "/health/live", "/health/live/", "/health/ready", "/health/ready/"} {
 		w.do(request{method: "GET", path: path}).want(200)
 	}
-	if a := w.do(request{method: "GET", path: "/health"}).want(200); a.text("status") != "degraded" {
+	if a := w.do(request{method: "GET", path: "/health"}).want(200); a.text("status") != "degraded" || strings.Contains(string(a.body), "db.example") {
 		t.Errorf("with the mirror down: got %s", a.body)
 	}
 	w.do(request{method: "GET", path: "/v1/mirror/status", as: "inspector"}).want(403)
@@ -143,7 +147,9 @@ func TestHealth(t *testing.T) {
 		t.Errorf("with a full disk: got %s", a.body)
 	}
 	full.do(request{method: "GET", path: "/health/live"}).want(200)
-	full.do(request{method: "GET", path: "/v1/mirror/status", as: "officer"}).want(404)
+	if got := full.do(request{method: "GET", path: "/v1/mirror/status", as: "officer"}).want(200).text("state"); got != "off" {
+		t.Errorf("mirror: got %s, want off", got)
+	}
 
 	stopped := newWorld(t)
 	stopped.deps.Merge.Stop()
@@ -154,10 +160,6 @@ func TestHealth(t *testing.T) {
 		t.Errorf("results with a stopped writer: no Retry-After")
 	}
 }
-
-type mirror struct{}
-
-func (mirror) Healthy() bool { return false }
 
 func TestDocsAreOffline(t *testing.T) {
 	t.Parallel()
@@ -196,7 +198,7 @@ func TestDiagnostics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`firemode_http_requests_total{method="GET",route="/v1/buildings/{id}",status="200"} 1`, "firemode_http_request_duration_seconds_bucket",
-		"firemode_realtime_clients 0", "go_goroutines",
+		"firemode_realtime_clients 0", "firemode_mirror_ready 1", "go_goroutines",
 	} {
 		if !strings.Contains(get("/metrics"), want) {
 			t.Errorf("/metrics has no %s", want)
