@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"firemode/pgsync"
+
 	"github.com/pocketbase/pocketbase/apis"
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/hook"
@@ -53,8 +55,9 @@ type Config struct {
 	// Conflicts counts the conflicts that wait for a decision. When nil they
 	// are counted from the stored documents, bounded by conflictSessionsMax.
 	Conflicts func(ctx context.Context) (Conflicts, error)
-	// Mirror reports the state of the PostgreSQL mirror. Nil means off.
-	Mirror func(ctx context.Context) (Mirror, error)
+	// Mirror reports the state of the PostgreSQL mirror, without waiting for
+	// it: (*pgsync.Worker).Status. Nil means off.
+	Mirror func() pgsync.Status
 	// Now is the clock of the summary. Nil means time.Now.
 	Now func() time.Time
 }

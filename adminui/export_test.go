@@ -5,3 +5,6 @@ func HasRow(collection string) bool {
 	_, ok := accessRow(collection)
 	return ok
 }
+
+// MirrorOf is what the overview shows of a worker's status.
+var MirrorOf = mirrorOf

@@ -49,7 +49,7 @@ const (
 
 // world is one served app with data in every collection that the tests read.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	app *tests.TestApp
 	url string
 	// one record per collection, for views, topics and files
@@ -60,7 +60,7 @@ type world struct {
 	tokens   map[string]string
 }
 
-func newWorld(t *testing.T, config adminui.Config) *world {
+func newWorld(t testing.TB, config adminui.Config) *world {
 	t.Helper()
 	w := newEmptyWorld(t, config)
 	w.seed()
@@ -68,7 +68,7 @@ func newWorld(t *testing.T, config adminui.Config) *world {
 }
 
 // newEmptyWorld has its three superusers and nothing else.
-func newEmptyWorld(t *testing.T, config adminui.Config) *world {
+func newEmptyWorld(t testing.TB, config adminui.Config) *world {
 	t.Helper()
 	deps := hooks.Deps{
 		// the cheapest hash that the scheme has: these tests are not about it

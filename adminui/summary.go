@@ -33,22 +33,6 @@ type Conflicts struct {
 	Complete bool `json:"complete"`
 }
 
-// States of the mirror as the overview shows them.
-const (
-	MirrorOff     = "off"     // no DATABASE_URL
-	MirrorCurrent = "current" // everything committed is in PostgreSQL
-	MirrorBehind  = "behind"  // rows are waiting
-	MirrorFailing = "failing" // the last attempt failed; it is retried
-)
-
-// Mirror is the state of the PostgreSQL mirror.
-type Mirror struct {
-	State       string    `json:"state"`
-	PendingRows int64     `json:"pending_rows"`
-	LagSeconds  float64   `json:"lag_seconds"` // age of the oldest waiting row
-	LastSync    time.Time `json:"last_sync,omitzero"`
-}
-
 // Defects are those not closed yet, by severity class.
 type Defects struct {
 	Tally
@@ -128,9 +112,7 @@ func summarise(ctx context.Context, app core.App, config Config, organisation st
 		return s, fmt.Errorf("count conflicts: %w", err)
 	}
 	if config.Mirror != nil {
-		if s.Mirror, err = config.Mirror(ctx); err != nil {
-			return s, fmt.Errorf("read mirror state: %w", err)
-		}
+		s.Mirror = mirrorOf(config.Mirror())
 	}
 	return s, nil
 }

@@ -11,8 +11,7 @@ import (
 
 // conflictSessionsMax bounds how many documents are searched for conflicts when
 // the program brings no count of its own: a document may hold megabytes, and
-// this runs on each look at the overview. 500 documents of 20 KB take about
-// 50 ms.
+// this runs on each look at the overview.
 const conflictSessionsMax = 500
 
 // defectClosed is the state that takes a defect off the overview.
@@ -87,9 +86,11 @@ func (q counter) conflicts() (Conflicts, error) {
 		return Conflicts{}, err
 	}
 	out := Conflicts{Complete: sessions <= conflictSessionsMax}
-	// json_tree fails on text that is no JSON, as an unset column is.
-	sql := `WITH newest AS (SELECT id, CASE WHEN json_valid(session_data) THEN session_data ELSE '{}' END AS document` + scope + ` ORDER BY id DESC LIMIT {:max})
-		SELECT count(*), count(DISTINCT newest.id) FROM newest, json_tree(newest.document) AS node
+	// The merge service writes its marks without spaces. The look for their
+	// text spares the parser the documents that have none, which is most.
+	sql := `WITH newest AS (SELECT id, session_data` + scope + ` ORDER BY id DESC LIMIT {:max}),
+		marked AS MATERIALIZED (SELECT id, session_data FROM newest WHERE instr(session_data, '"$conflict":true') > 0 AND json_valid(session_data))
+		SELECT count(*), count(DISTINCT marked.id) FROM marked, json_tree(marked.session_data) AS node
 		WHERE node.key = '$conflict' AND node.type = 'true'`
 	err := q.query(sql, params).Row(&out.Unresolved, &out.Sessions)
 	return out, err

@@ -9,6 +9,7 @@ import (
 
 	"firemode/adminui"
 	"firemode/collections"
+	"firemode/pgsync"
 )
 
 const summaryPath = "/api/firemode/compliance/summary"
@@ -116,12 +117,54 @@ func TestSummaryAsksTheProgram(t *testing.T) {
 		Conflicts: func(context.Context) (adminui.Conflicts, error) {
 			return adminui.Conflicts{Unresolved: 41, Sessions: 7, Complete: true}, nil
 		},
-		Mirror: func(context.Context) (adminui.Mirror, error) {
-			return adminui.Mirror{State: adminui.MirrorBehind, PendingRows: 12, LagSeconds: 3}, nil
+		Mirror: func() pgsync.Status {
+			return pgsync.Status{State: pgsync.StateLive, BacklogEntries: 12, LagSeconds: 3, LastError: "host db.internal"}
 		},
 	})
 	s := w.summary(w.token(adminEmail))
-	if s.Conflicts.Unresolved != 41 || s.Mirror.PendingRows != 12 {
-		t.Errorf("supplied counts: got %+v and %+v, want 41 conflicts and 12 rows", s.Conflicts, s.Mirror)
+	if s.Conflicts.Unresolved != 41 || s.Mirror.BacklogEntries != 12 || s.Mirror.State != adminui.MirrorBehind {
+		t.Errorf("supplied counts: got %+v and %+v, want 41 conflicts and 12 waiting entries", s.Conflicts, s.Mirror)
+	}
+	if _, raw, _ := w.raw("GET", summaryPath, w.token(adminEmail), nil); strings.Contains(string(raw), "db.internal") {
+		t.Error("summary: it names the mirror's host")
+	}
+}
+
+func TestMirrorStates(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		status pgsync.Status
+		want   string
+	}{
+		{pgsync.Status{State: pgsync.StateOff}, adminui.MirrorOff},
+		{pgsync.Status{State: pgsync.StateLive}, adminui.MirrorCurrent},
+		{pgsync.Status{State: pgsync.StateLive, BacklogEntries: 1}, adminui.MirrorBehind},
+		{pgsync.Status{State: pgsync.StateResync}, adminui.MirrorBehind},
+		{pgsync.Status{State: pgsync.StateLive, BacklogEntries: 1, Stalled: true}, adminui.MirrorFailing},
+		{pgsync.Status{State: pgsync.StateStandby}, adminui.MirrorStandby},
+		{pgsync.Status{State: pgsync.StateConnecting}, adminui.MirrorFailing},
+		{pgsync.Status{State: pgsync.StateHeld}, adminui.MirrorFailing},
+		{pgsync.Status{State: pgsync.StateStopped}, adminui.MirrorFailing},
+		{pgsync.Status{State: "new one"}, adminui.MirrorFailing},
+	} {
+		if got := adminui.MirrorOf(test.status).State; got != test.want {
+			t.Errorf("%+v: got %s, want %s", test.status, got, test.want)
+		}
+	}
+}
+
+// BenchmarkConflicts counts the marks of as many documents as one look searches.
+func BenchmarkConflicts(b *testing.B) {
+	w := newWorld(b, adminui.Config{})
+	document := `{"items":{` + strings.TrimSuffix(strings.Repeat(`"FE-XXX":{"result":{"$value":"pass","$policy":"worst","$conflict":false,"$entries":[{"value":"pass","dot":"d0000001.7","time":"0199a3f2b1c4-0002"}]}},`, 140), ",") + `}}`
+	for range 500 {
+		s := w.add(collections.TestSessions, map[string]any{"building_id": w.ids[collections.Buildings], "session_name": "x", "status": "active"})
+		if _, err := w.app.DB().NewQuery("UPDATE test_sessions SET session_data = {:d} WHERE id = {:id}").Bind(map[string]any{"d": document, "id": s.Id}).Execute(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(document)), "bytes/document")
+	for b.Loop() {
+		w.summary(w.token(adminEmail))
 	}
 }

@@ -1,7 +1,7 @@
 // The page Compliance > Overview: what waits for an officer, at a glance.
 
 import { auditTable } from "./audit.js";
-import { bytes, card, chart, figure, note, recordsLink, time } from "./parts.js";
+import { bytes, card, chart, count, figure, note, recordsLink, time } from "./parts.js";
 
 const buildingColours = {
     compliant: "success",
@@ -136,14 +136,14 @@ function content(summary) {
                     ? chart("Open defects by severity", "defects", "severity_class", defects, defectColours, ` && state!="closed"`)
                     : note("No open defects."),
                 defects.overdue
-                    ? note(`${defects.overdue} notice${defects.overdue === 1 ? "" : "s"} overdue`, "danger", "ri-alarm-warning-line")
+                    ? note(`${count(defects.overdue, "notice")} overdue`, "danger", "ri-alarm-warning-line")
                     : null,
             ),
             card(
                 "Unresolved conflicts",
                 figure((conflicts.complete ? "" : "at least ") + conflicts.unresolved),
                 conflicts.unresolved
-                    ? note(`In ${conflicts.sessions} test session${conflicts.sessions === 1 ? "" : "s"}: two readings wait for a decision.`, "warning", "ri-git-merge-line")
+                    ? note(`In ${count(conflicts.sessions, "test session")}: readings that contradict each other wait for a decision.`, "warning", "ri-git-merge-line")
                     : note("Nobody's reading contradicts another's.", "success", "ri-check-line"),
                 conflicts.complete ? null : note("Only the newest sessions were searched."),
             ),
@@ -173,20 +173,24 @@ function content(summary) {
 
 const mirrorStates = {
     off: ["Off", "neutral", "ri-database-2-line", "No PostgreSQL mirror is configured."],
-    current: ["Up to date", "success", "ri-check-line", "Everything committed is in PostgreSQL."],
-    behind: ["Catching up", "warning", "ri-time-line", ""],
-    failing: ["Failing", "danger", "ri-error-warning-line", "The mirror is not reachable. Nothing is lost; it is retried."],
+    current: ["Up to date", "success", "ri-check-line", "Everything saved here is in PostgreSQL."],
+    behind: ["Catching up", "warning", "ri-time-line", "Changes are on their way to PostgreSQL."],
+    standby: ["On standby", "neutral", "ri-pause-circle-line", "Another server sends the changes."],
+    failing: ["Interrupted", "danger", "ri-error-warning-line", "Changes cannot be sent now. Nothing is lost; it is tried again."],
 };
 
 function mirrorCard(mirror) {
     const [label, colour, icon, text] = mirrorStates[mirror.state] || [mirror.state, "neutral", "ri-question-line", ""];
-    const waiting = mirror.pending_rows
-        ? `${mirror.pending_rows} rows waiting, the oldest for ${Math.round(mirror.lag_seconds)} s.`
-        : "";
     return card(
         "Reporting mirror",
         figure(label),
-        note([text, waiting].filter(Boolean).join(" "), colour, icon),
-        mirror.last_sync ? note("Last sent " + time(mirror.last_sync)) : null,
+        note(text, colour, icon),
+        mirror.backlog_entries
+            ? note(`${count(mirror.backlog_entries, "change")} waiting, the oldest for ${Math.round(mirror.lag_seconds)} s.`)
+            : null,
+        mirror.quarantine_rows
+            ? note(`${count(mirror.quarantine_rows, "record")} refused by PostgreSQL and set aside.`, "danger", "ri-error-warning-line")
+            : null,
+        mirror.last_applied ? note("Last sent " + time(mirror.last_applied)) : null,
     );
 }

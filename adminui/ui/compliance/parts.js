@@ -12,6 +12,11 @@ export function time(value) {
     return isNaN(date) ? "" : date.toISOString().slice(0, 19).replace("T", " ") + " UTC";
 }
 
+// count is a number with its noun.
+export function count(number, noun) {
+    return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 export function bytes(count) {
     const units = ["B", "KB", "MB", "GB", "TB"];
     let unit = 0;
