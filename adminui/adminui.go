@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"firemode/audit"
 	"firemode/pgsync"
 
 	"github.com/pocketbase/pocketbase/apis"
@@ -58,13 +59,19 @@ type Config struct {
 	// Mirror reports the state of the PostgreSQL mirror, without waiting for
 	// it: (*pgsync.Worker).Status. Nil means off.
 	Mirror func() pgsync.Status
-	// Now is the clock of the summary. Nil means time.Now.
+	// Actor says on whose account a reveal of a sealed value goes into the audit
+	// log. Nil takes the signed-in superuser, the address and the user agent.
+	Actor func(e *core.RequestEvent) audit.Actor
+	// Now is the clock of the summary and of the limit on reveals. Nil means time.Now.
 	Now func() time.Time
 }
 
 func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Actor == nil {
+		c.Actor = superuserActor
 	}
 	return c
 }
@@ -87,6 +94,7 @@ func Register(app core.App, config Config) {
 			se.Router.Bind(headers())
 			bindConfig(se, config)
 			bindCompliance(se, config)
+			bindReveal(se, config)
 			return se.Next()
 		},
 	})

@@ -8,7 +8,9 @@
 //     table admits, by whichever door: record routes, expand, filter, sort,
 //     realtime and files. Everything that no table names is refused, so a new
 //     route or collection is closed until somebody opens it.
-//   - Hidden and sealed values never leave the server for these roles.
+//   - Hidden and sealed values do not leave the server for these roles. An
+//     officer may open one sealed value at a time, with a reason that is in the
+//     audit log before the value is shown, and only so many in ten minutes.
 //   - The SQL console and schema edits are refused for everybody unless the
 //     program was started for development.
 //

@@ -29,6 +29,7 @@ var guardedRoutes = map[string]routeCheck{
 	"GET /api/collections/meta/oauth2-providers":                answer([]any{}),
 	"GET /api/settings":                                         publicSettings,
 	"GET " + summaryPath:                                        admit,
+	"POST " + revealPath:                                        admit, // asks for the role itself
 	"GET /api/collections/{collection}/auth-methods":            ownCollection,
 	"POST /api/collections/{collection}/auth-refresh":           ownCollection,
 	"POST /api/collections/{collection}/auth-with-password":     ownCollection,

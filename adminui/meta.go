@@ -45,8 +45,8 @@ func registerCollectionsMeta(app core.App) {
 }
 
 // describe is the collection as the subject may know it. A relation into a
-// closed collection is described as plain text, so that the UI shows the id and
-// does not ask for the record behind it. A sealed field stays, so that the list
+// closed collection, and a file that may not be downloaded, are described as plain
+// text, so that the UI shows the id or name and does not ask for what is behind. A sealed field stays, so that the list
 // can show that there is something.
 func (s subject) describe(app core.App, c *core.Collection) (map[string]any, error) {
 	raw, err := json.Marshal(c)
@@ -69,7 +69,8 @@ func (s subject) describe(app core.App, c *core.Collection) (map[string]any, err
 		case f.Type() == collections.EncryptedFieldType:
 			fields = append(fields, minimal(f, f.Type()))
 		case slices.Contains(s.withheld(c), f.GetName()):
-		case isRelation && !s.mayFollow(app, relation):
+		case isRelation && !s.mayFollow(app, relation),
+			f.Type() == core.FieldTypeFile && !s.may(c.Name, actionFile):
 			fields = append(fields, minimal(f, core.FieldTypeText))
 		default:
 			fields = append(fields, described[i])

@@ -91,13 +91,19 @@ func start() (context.Context, error) {
 	return process.ctx, process.err
 }
 
-// report passes on what the protocol client complains about, but for one thing:
-// Chromium 148 names an address space that the client does not know, in two
-// events about headers that nothing here listens to, twice per request.
+// harmless are complaints of the protocol client about events that are newer than
+// it is and that nothing here listens to. Chromium 148 sends them many times a page.
+var harmless = []string{"unknown IPAddressSpace value", "unhandled node event *dom.EventTopLayerElementsUpdated"}
+
+// report passes on what else the protocol client complains about.
 func report(format string, args ...any) {
-	if text := fmt.Sprintf(format, args...); !strings.Contains(text, "unknown IPAddressSpace value") {
-		log.Print("browser: " + text)
+	text := fmt.Sprintf(format, args...)
+	for _, part := range harmless {
+		if strings.Contains(text, part) {
+			return
+		}
 	}
+	log.Print("browser: " + text)
 }
 
 // Cleanup ends the browser and removes its profile; call it from TestMain after

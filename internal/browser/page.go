@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // stepTimeout bounds one action, such as waiting for an element. Pages answer
@@ -112,6 +113,20 @@ func (p *Page) Click(selector string) {
 func (p *Page) Type(selector, text string) {
 	p.t.Helper()
 	p.Do("type into "+selector, chromedp.SendKeys(selector, text, chromedp.ByQuery, chromedp.NodeVisible))
+}
+
+// Press sends a key ("Tab", "Enter") to what has the focus, count times.
+func (p *Page) Press(key string, count int) {
+	p.t.Helper()
+	code := map[string]string{"Tab": kb.Tab, "Enter": kb.Enter, "Escape": kb.Escape}[key]
+	if code == "" {
+		p.t.Fatalf("press %s: unknown key", key)
+	}
+	actions := make([]chromedp.Action, count)
+	for i := range actions {
+		actions[i] = chromedp.KeyEvent(code)
+	}
+	p.Do("press "+key, actions...)
 }
 
 // Eval evaluates a JavaScript expression into out, awaiting a promise.

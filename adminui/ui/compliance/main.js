@@ -15,3 +15,13 @@ app.routes.superuserOnly("#/compliance", async (route) => {
     const { overviewPage } = await import(base + "/overview.js");
     return overviewPage(route);
 });
+
+// The records page drops the filter of its address when it finds that the active
+// collection changes under it, so the collection is chosen before it opens.
+document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('.fm-compliance a[href^="#/collections?"]');
+    if (link) {
+        const query = new URLSearchParams(link.getAttribute("href").split("?")[1]);
+        app.store.activeCollection = query.get("collection");
+    }
+}, { capture: true });

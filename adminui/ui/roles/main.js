@@ -14,7 +14,12 @@ function roleName() {
     return roleNames[app.store.superuser?.role] || "Administrator";
 }
 
-app.firemode = { restricted, roleName };
+// mayReveal tells whether this role may ask for a value that the server withheld.
+function mayReveal() {
+    return app.store.superuser?.role === "officer";
+}
+
+app.firemode = { restricted, roleName, mayReveal };
 
 // pages that a restricted role may open; everything else leads to the overview.
 const restrictedPages = ["#/compliance", "#/collections", "#/login", "#/request-password-reset", "#/auth/"];

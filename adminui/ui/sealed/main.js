@@ -27,12 +27,13 @@ function registerSealedField() {
 }
 
 function sealedView(props) {
-    const data = store({ shown: false });
+    // opened is what the server revealed of a value that it withheld at first
+    const data = store({ shown: false, opened: undefined });
 
     return t.div({ className: "record-field-view field-type-encrypted" }, () => {
-        const value = props.record[props.field.name];
+        const value = data.opened ?? props.record[props.field.name];
         if (value === undefined) {
-            return t.span(
+            return app.firemode?.mayReveal() ? revealButton(props, data) : t.span(
                 { className: "fm-sealed", title: "Sealed: your role does not receive this value." },
                 t.i({ className: "ri-lock-2-line", ariaHidden: true }),
                 t.span(null, "Sealed"),
@@ -47,6 +48,71 @@ function sealedView(props) {
             t.span({ className: "txt txt-ellipsis" }, () => data.shown ? value : "••••••••"),
         );
     });
+}
+
+function revealButton(props, data) {
+    return t.button(
+        {
+            type: "button",
+            className: "fm-sealed fm-reveal",
+            ariaLabel: "Open the sealed " + props.field.name,
+            onclick: (event) => {
+                event.preventDefault();
+                event.stopPropagation();
+                askForReason(props, data);
+            },
+            onkeypress: (event) => event.stopPropagation(),
+        },
+        t.i({ className: "ri-lock-2-line", ariaHidden: true }),
+        t.span(null, "Sealed"),
+    );
+}
+
+// askForReason opens one value. The server writes the reason into the audit log
+// before it answers.
+function askForReason(props, data) {
+    const form = store({ reason: "" });
+    const id = "reason_" + app.utils.randomString();
+    app.modals.confirm(
+        t.div(
+            { className: "fm-reason" },
+            t.h6(null, "Open the sealed " + props.field.name + "?"),
+            t.p({ className: "txt-hint" }, "Your reason, your name and the time go into the audit log."),
+            t.div(
+                { className: "field" },
+                t.label({ htmlFor: id }, "Reason"),
+                t.input({
+                    id,
+                    type: "text",
+                    autofocus: true,
+                    maxLength: 500,
+                    value: () => form.reason,
+                    oninput: (event) => (form.reason = event.target.value),
+                }),
+            ),
+        ),
+        async () => {
+            try {
+                const answer = await app.pb.send("/api/firemode/compliance/reveal", {
+                    method: "POST",
+                    requestKey: null,
+                    body: {
+                        collection: props.record.collectionName,
+                        id: props.record.id,
+                        field: props.field.name,
+                        reason: form.reason,
+                    },
+                });
+                data.shown = true;
+                data.opened = answer.value;
+            } catch (err) {
+                app.checkApiError(err);
+                return false; // the dialog stays, the reason is kept
+            }
+        },
+        null,
+        { yesButton: "Open and record", noButton: "Cancel" },
+    );
 }
 
 // sealedInput edits the plain text behind dots until it is asked for.
