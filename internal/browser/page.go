@@ -20,8 +20,9 @@ import (
 )
 
 // stepTimeout bounds one action, such as waiting for an element. Pages answer
-// in tens of milliseconds; the rest is room for the race detector.
-const stepTimeout = 20 * time.Second
+// in tens of milliseconds; the rest is room for the race detector on a machine
+// that runs other tests at the same time.
+const stepTimeout = 40 * time.Second
 
 // Page is one tab. Its methods fail the test that opened it, with a screenshot
 // of what was there. A Page is used from one goroutine.
