@@ -51,7 +51,7 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 	pgsync.Register(pb, pgsync.Mirrored())
 	adminui.Register(pb, adminui.Config{
 		Development: cfg.Development(), AllowSchemaEdits: cfg.AllowSchemaEdit,
-		Mirror: p.mirrorForUI,
+		Mirror: func() pgsync.Status { return p.mirror.Status() }, Actor: hooks.ActorOf,
 	})
 	p.bindServe(pb)
 	p.bindTerminate(pb)
@@ -113,11 +113,6 @@ func (p *parts) api() api.Deps {
 		Hasher: p.hasher, Tokens: p.tokens, Merge: p.merge, Version: version, Metrics: p.metrics,
 		MirrorStatus: func() pgsync.Status { return p.mirror.Status() }, // the worker starts later
 	}
-}
-
-func (p *parts) mirrorForUI(context.Context) (adminui.Mirror, error) {
-	s := p.mirror.Status()
-	return adminui.Mirror{State: string(s.State), PendingRows: s.BacklogEntries, LagSeconds: s.LagSeconds, LastSync: s.LastApplied}, nil
 }
 
 // bindTerminate stops the workers while the database is still open: the merge
