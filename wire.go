@@ -48,6 +48,7 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 		System:  audit.Actor{Role: audit.SystemRole, UserAgent: "firemode " + subcommand(os.Args[1:])},
 	})
 	hooks.Register(pb, hooks.Deps{Hasher: p.hasher, Tokens: p.tokens})
+	merge.Register(pb)
 	pgsync.Register(pb, pgsync.Mirrored())
 	adminui.Register(pb, adminui.Config{
 		Development: cfg.Development(), AllowSchemaEdits: cfg.AllowSchemaEdit,
