@@ -15,6 +15,7 @@ import (
 	"firemode/cli"
 	"firemode/collections"
 	"firemode/hooks"
+	"firemode/internal/pgtest"
 	"firemode/internal/sqlite"
 	"firemode/internal/testapp"
 	"firemode/merge"
@@ -40,6 +41,7 @@ var keyring = sync.OnceValue(func() *sealed.Keyring {
 func TestMain(m *testing.M) {
 	keyring()
 	code := m.Run()
+	pgtest.StopShared()
 	testapp.Cleanup()
 	os.Exit(code)
 }

@@ -54,8 +54,15 @@ func Prepare(app core.App, deps Deps) error {
 	if err := open(app); err != nil {
 		return err
 	}
-	if err := app.RunAllMigrations(); err != nil {
-		return fmt.Errorf("migrate %s: %w", app.DataDir(), err)
+	pending, err := pendingMigrations(app)
+	if err != nil {
+		return err
+	}
+	// Looking first spares a busy server the lock on its database.
+	if len(pending) > 0 {
+		if err := app.RunAllMigrations(); err != nil {
+			return fmt.Errorf("migrate %s: %w", app.DataDir(), err)
+		}
 	}
 	if err := deps.Tokens.ApplySecret(app); err != nil {
 		return fmt.Errorf("apply the token secret: %w", err)

@@ -27,7 +27,7 @@ nothing. The server does the same when it starts.`,
 			if err := open(app); err != nil {
 				return err
 			}
-			before, err := readMigrations(app)
+			pending, err := pendingMigrations(app)
 			if err != nil {
 				return err
 			}
@@ -35,10 +35,8 @@ nothing. The server does the same when it starts.`,
 				return err
 			}
 			out := c.OutOrStdout()
-			for _, m := range before {
-				if m.AppliedAt == nil {
-					fmt.Fprintln(out, "applied", m.Name)
-				}
+			for _, name := range pending {
+				fmt.Fprintln(out, "applied", name)
 			}
 			fmt.Fprintf(out, "%s is up to date\n", app.DataDir())
 			return nil
@@ -124,4 +122,15 @@ func readMigrations(app core.App) ([]migration, error) {
 		list = append(list, m)
 	}
 	return list, nil
+}
+
+// pendingMigrations names the steps that this data directory has not taken.
+func pendingMigrations(app core.App) (names []string, err error) {
+	list, err := readMigrations(app)
+	for _, m := range list {
+		if m.AppliedAt == nil {
+			names = append(names, m.Name)
+		}
+	}
+	return names, err
 }

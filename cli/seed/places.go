@@ -1,6 +1,7 @@
 package seed
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,8 +50,15 @@ var places = []place{
 	{"Fremantle Bond Store", "22 Cliff Street, Fremantle WA 6160", "Class 6 retail", "AU-WA", perth, 3, 1911, "owner", "grace.lim", "Sadie Kerr", "+61 8 5550 0224"},
 }
 
+// registered is when a building was entered, one a minute, so that lists by
+// age or id keep the order of places.
+func (m maker) registered(b place) time.Time {
+	i := slices.IndexFunc(places, func(p place) bool { return p.name == b.name })
+	return m.signedUp().Add(time.Duration(i) * time.Minute)
+}
+
 func (m maker) buildingID(b place) string {
-	return m.id("building", b.name, m.signedUp())
+	return m.id("building", b.name, m.registered(b))
 }
 
 // buildingRows gives each building the status that its open defects ask for.
@@ -58,7 +66,7 @@ func (m maker) buildingRows(status map[string]string) []row {
 	var rows []row
 	for i, b := range places {
 		rows = append(rows, row{
-			collection: collections.Buildings, id: m.buildingID(b), at: m.signedUp().Add(time.Duration(i) * time.Minute),
+			collection: collections.Buildings, id: m.buildingID(b), at: m.registered(b),
 			values: map[string]any{
 				collections.FieldName: b.name, collections.FieldAddress: b.address, collections.FieldBuildingType: b.kind,
 				collections.FieldOwnerID: m.userID(b.owner), collections.FieldOrganisationID: m.organisationID(b.organisation),

@@ -17,6 +17,10 @@ const (
 	quarterDays       = 91
 	reviewAfterDays   = 14 // an older session is in review
 	lockAfterDays     = 45 // a still older one is signed and locked
+	// Of a hundred checks, how many find a fault, and how many are recorded as
+	// passed by one device and as failed by the other.
+	faultPercent     = 4
+	contestedPercent = 7
 )
 
 // visit is one test session and everything found at it.
@@ -99,10 +103,10 @@ func (m maker) findings(b place, key string, annual bool, status string, at time
 		}
 		f := finding{check: c, reading: c.good(r)}
 		switch chance := r.IntN(100); {
-		case chance < 9: // both found the fault
+		case chance < faultPercent: // both found the fault
 			f.reading = c.bad(r)
 			f.picture = m.picture(b, c, f.reading, at)
-		case chance < 22: // one passed what the other failed
+		case chance < faultPercent+contestedPercent: // one passed what the other failed
 			bad := c.bad(r)
 			f.contested = &bad
 			f.picture = m.picture(b, c, bad, at)

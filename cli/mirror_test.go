@@ -1,0 +1,115 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"firemode/internal/pgtest"
+	"firemode/pgsync"
+)
+
+func TestMirrorOffIsNoError(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	if out := p.mustRun(t, "mirror", "status"); out != "off (DATABASE_URL is not set)\n" {
+		t.Errorf("status: got %q", out)
+	}
+	var st struct{ State string }
+	if err := json.Unmarshal([]byte(p.mustRun(t, "mirror", "status", "--json")), &st); err != nil || st.State != "off" {
+		t.Errorf("status --json: got %+v (%v)", st, err)
+	}
+}
+
+// An unreachable PostgreSQL is an error with a next step, and shows no password.
+func TestMirrorUnreachable(t *testing.T) {
+	t.Parallel()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	p := newProgram(t)
+	p.deps.MirrorDSN = "postgres://firemode:topsecret@" + addr + "/firemode"
+	for _, args := range [][]string{{"mirror", "status"}, {"mirror", "status", "--json"}, {"mirror", "verify"}} {
+		out, errs, err := p.run(args...)
+		if err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%v: got %v, want the connection refused", args, err)
+		}
+		if args[1] == "status" && (err == nil || !strings.Contains(err.Error(), "check DATABASE_URL")) {
+			t.Errorf("%v: got %v, want a hint", args, err)
+		}
+		if err != nil && strings.Contains(out+errs+err.Error(), "topsecret") {
+			t.Errorf("%v: shows the password", args)
+		}
+	}
+	p.deps.MirrorDSN = "postgres://firemode:topsecret@/%zz"
+	if out, errs, err := p.run("mirror", "status"); err == nil || strings.Contains(out+errs+err.Error(), "topsecret") {
+		t.Errorf("malformed address: got %v", err)
+	}
+}
+
+// Against a real PostgreSQL: nothing there, a live worker, stopped again, a row
+// changed behind its back.
+func TestMirrorAgainstPostgreSQL(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	p.deps.MirrorDSN = pgtest.Database(t)
+	p.seed(t, "--scale", "3")
+	if _, _, err := p.run("mirror", "status"); err == nil || !strings.Contains(err.Error(), "no mirror") {
+		t.Errorf("before the first worker: got %v", err)
+	}
+
+	worker, err := pgsync.New(p.app, pgsync.Config{DSN: p.deps.MirrorDSN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := worker.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Stop()
+	if out := p.mustRun(t, "mirror", "verify", "--timeout", "1m"); !strings.Contains(out, "\nequal at change ") {
+		t.Errorf("verify: got\n%s", out)
+	}
+	if out := words(p.mustRun(t, "mirror", "status")); !strings.Contains(out, "backlog 0 changes") || !strings.Contains(out, "state live") {
+		t.Errorf("status while live: got\n%s", out)
+	}
+
+	tamper(t, p.deps.MirrorDSN)
+	out, _, err := p.run("mirror", "verify", "--json", "--timeout", "1m")
+	if err == nil || !strings.Contains(err.Error(), "differs") || !strings.Contains(out, `"equal": false`) {
+		t.Errorf("verify after a change behind the mirror's back: got %v and\n%.300s", err, out)
+	}
+
+	worker.Stop()
+	p.seed(t, "--scale", "4")
+	out = words(p.mustRun(t, "mirror", "status"))
+	// A worker that was interrupted leaves its lease behind, which runs out by itself.
+	running := strings.Contains(out, "state live") || strings.Contains(out, "state stopped")
+	if !running || strings.Contains(out, "backlog 0 changes") {
+		t.Errorf("status after the worker stopped: got\n%s", out)
+	}
+}
+
+// words is a text without its layout.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// tamper changes a mirrored row in PostgreSQL.
+func tamper(t *testing.T, dsn string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	conn, err := connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	tag, err := conn.Exec(ctx, "UPDATE fm_mirror.buildings SET name = 'Elsewhere' WHERE id = (SELECT min(id::text)::uuid FROM fm_mirror.buildings)")
+	if err != nil || tag.RowsAffected() != 1 {
+		t.Fatalf("change a mirrored row: %d rows (%v)", tag.RowsAffected(), err)
+	}
+}
