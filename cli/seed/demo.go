@@ -2,6 +2,8 @@ package seed
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -50,13 +52,31 @@ func newWriter(ctx context.Context, app core.App, command string, total int, c C
 	}}
 }
 
+// Keys of the parameters that a run leaves behind.
+const (
+	paramDemo     = "seed.demo"          // seed and day
+	paramComplete = "seed.demo.complete" // the contentVersion that is stored whole
+	paramScale    = "seed.scale"
+)
+
+// contentVersion changes when the demonstration gets new content, so that
+// directories filled before receive it.
+const contentVersion = "1"
+
 // Demo stores the demonstration, or what is missing of it. app MUST be
 // migrated. Another seed than the one the directory was filled with is an error.
 func Demo(ctx context.Context, app core.App, c Config) (Report, error) {
 	c = c.withDefaults()
-	m, err := remember(app, "seed.demo", c)
+	m, err := remember(app, paramDemo, c)
 	if err != nil {
 		return Report{}, err
+	}
+	complete, err := readParam(app, paramComplete)
+	if err != nil {
+		return Report{}, err
+	}
+	if complete == contentVersion {
+		return demoReport(newWriter(ctx, app, "seed --demo", 1, c), m, -1)
 	}
 	ruleRows, book, err := m.ruleRows()
 	if err != nil {
@@ -102,18 +122,28 @@ func Demo(ctx context.Context, app core.App, c Config) (Report, error) {
 			return Report{}, err
 		}
 	}
-	report, err := w.report(m, before)
+	if err := writeParam(app, paramComplete, contentVersion, "DO UPDATE SET v = excluded.v"); err != nil {
+		return Report{}, err
+	}
+	return demoReport(w, m, before)
+}
+
+func demoReport(w *writer, m maker, auditBefore int) (Report, error) {
+	report, err := w.report(m, auditBefore)
 	report.Logins = DemoLogins()
 	return report, err
 }
 
-// report counts what is there after the run.
+// report counts what is there after the run. A negative auditBefore means that
+// nothing was to be done.
 func (w *writer) report(m maker, auditBefore int) (Report, error) {
-	after, err := w.auditEntries()
-	if err != nil {
-		return Report{}, err
+	if auditBefore >= 0 {
+		after, err := w.auditEntries()
+		if err != nil {
+			return Report{}, err
+		}
+		w.added[collections.AuditLog] = after - auditBefore
 	}
-	w.added[collections.AuditLog] = after - auditBefore
 	counts, err := w.counts()
 	if err != nil {
 		return Report{}, err
@@ -130,17 +160,16 @@ func (w *writer) report(m maker, auditBefore int) (Report, error) {
 func remember(app core.App, key string, c Config) (maker, error) {
 	day := c.Now().UTC().Truncate(24 * time.Hour)
 	wanted := fmt.Sprintf("%d %s", c.Seed, day.Format(time.DateOnly))
-	// One statement decides between two runs at once: the first one stays.
-	_, err := app.NonconcurrentDB().NewQuery("INSERT INTO " + collections.TableParams + " (k, v) VALUES ({:k}, {:v}) ON CONFLICT (k) DO NOTHING").
-		Bind(dbx.Params{"k": key, "v": wanted}).Execute()
+	// Of two runs at once the first one stays.
+	if err := writeParam(app, key, wanted, "DO NOTHING"); err != nil {
+		return maker{}, err
+	}
+	kept, err := readParam(app, key)
 	if err != nil {
-		return maker{}, fmt.Errorf("remember the seed: %w", err)
+		return maker{}, err
 	}
-	var kept, keptDay string
+	var keptDay string
 	var keptSeed int64
-	if err := app.NonconcurrentDB().Select("v").From(collections.TableParams).Where(dbx.HashExp{"k": key}).Row(&kept); err != nil {
-		return maker{}, fmt.Errorf("read the seed: %w", err)
-	}
 	if _, err := fmt.Sscanf(kept, "%d %s", &keptSeed, &keptDay); err != nil {
 		return maker{}, fmt.Errorf("read the seed: %q: %w", kept, err)
 	}
@@ -152,6 +181,25 @@ func remember(app core.App, key string, c Config) (maker, error) {
 		return maker{}, fmt.Errorf("%s was filled with --seed %d; use that one, or another data directory for --seed %d", app.DataDir(), keptSeed, c.Seed)
 	}
 	return maker{seed: keptSeed, anchor: anchor}, nil
+}
+
+// readParam returns "" for a parameter that is not there.
+func readParam(app core.App, key string) (value string, err error) {
+	err = app.NonconcurrentDB().Select("v").From(collections.TableParams).Where(dbx.HashExp{"k": key}).Row(&value)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read parameter %s: %w", key, err)
+	}
+	return value, nil
+}
+
+// writeParam stores a parameter; onConflict says what happens when it is there.
+func writeParam(app core.App, key, value, onConflict string) error {
+	_, err := app.NonconcurrentDB().NewQuery("INSERT INTO " + collections.TableParams + " (k, v) VALUES ({:k}, {:v}) ON CONFLICT (k) " + onConflict).
+		Bind(dbx.Params{"k": key, "v": value}).Execute()
+	if err != nil {
+		return fmt.Errorf("write parameter %s: %w", key, err)
+	}
+	return nil
 }
 
 // revokedTokenDays is how long the revoked token would have lived; after that

@@ -13,7 +13,8 @@
 //
 // The path of one run:
 //  1. The seed and the day it counts back from are kept in the parameters of
-//     the data directory; a second run takes them from there.
+//     the data directory; a second run takes them from there, and knows from
+//     them when nothing is left to do.
 //  2. Each step makes its records in memory, with ids that depend on the seed
 //     and the record's own name.
 //  3. Records whose id is stored already are left as they are, all others are

@@ -6,13 +6,11 @@ import (
 	"encoding/hex"
 	"image"
 	"image/color"
-	"image/draw"
 	"image/jpeg"
 	"image/png"
 	"math"
 	"time"
 
-	"golang.org/x/image/font"
 	"golang.org/x/image/font/basicfont"
 	"golang.org/x/image/math/fixed"
 )
@@ -28,7 +26,7 @@ const (
 	lineHeight                  = 17 // of the built-in face of 7x13 pixels
 	margin                      = 12
 	jpegQuality                 = 80
-	jpegEvery                   = 8 // a palette is drawn and packed much faster than a JPEG
+	jpegEvery                   = 16 // a palette is drawn and packed much faster than a JPEG
 )
 
 // Colours of the palette.
@@ -104,8 +102,23 @@ func tag(img *image.Paletted, r image.Rectangle) {
 	stroke(img, image.Pt(r.Max.X-30, r.Min.Y+14), image.Pt(r.Min.X+46, r.Max.Y-14), 3, danger)
 }
 
+// fill, disc and span work on whole rows: a demonstration has hundreds of pictures.
 func fill(img *image.Paletted, r image.Rectangle, c uint8) {
-	draw.Draw(img, r, image.NewUniform(img.Palette[c]), image.Point{}, draw.Src)
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		span(img, y, r.Min.X, r.Max.X, c)
+	}
+}
+
+// span colours the pixels from x0 to before x1 of one row that lie inside.
+func span(img *image.Paletted, y, x0, x1 int, c uint8) {
+	x0, x1 = max(x0, 0), min(x1, pictureWidth)
+	if y < 0 || y >= pictureHeight || x0 >= x1 {
+		return
+	}
+	row := img.Pix[y*img.Stride+x0 : y*img.Stride+x1]
+	for i := range row {
+		row[i] = c
+	}
 }
 
 func polar(from image.Point, distance, angle float64) image.Point {
@@ -114,11 +127,8 @@ func polar(from image.Point, distance, angle float64) image.Point {
 
 func disc(img *image.Paletted, centre image.Point, radius int, c uint8) {
 	for y := -radius; y <= radius; y++ {
-		for x := -radius; x <= radius; x++ {
-			if x*x+y*y <= radius*radius {
-				img.SetColorIndex(centre.X+x, centre.Y+y, c)
-			}
-		}
+		half := int(math.Sqrt(float64(radius*radius - y*y)))
+		span(img, centre.Y+y, centre.X-half, centre.X+half+1, c)
 	}
 }
 
@@ -137,8 +147,22 @@ func label(img *image.Paletted, line int, s string, c uint8) {
 	if line < 0 {
 		y = pictureHeight - margin + (line+1)*lineHeight
 	}
-	pen := font.Drawer{Dst: img, Src: image.NewUniform(img.Palette[c]), Face: basicfont.Face7x13, Dot: fixed.P(margin, y)}
-	pen.DrawString(s)
+	dot := fixed.P(margin, y)
+	for _, r := range s {
+		at, mask, from, advance, ok := basicfont.Face7x13.Glyph(dot, r)
+		if !ok {
+			continue
+		}
+		alpha, _ := mask.(*image.Alpha)
+		for y := at.Min.Y; y < at.Max.Y; y++ {
+			for x := at.Min.X; x < at.Max.X; x++ {
+				if alpha.AlphaAt(from.X+x-at.Min.X, from.Y+y-at.Min.Y).A > 0 {
+					span(img, y, x, x+1, c)
+				}
+			}
+		}
+		dot.X += advance
+	}
 }
 
 // certificatePicture is the scan of a calibration certificate.

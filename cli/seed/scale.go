@@ -25,7 +25,7 @@ func Scale(ctx context.Context, app core.App, n int, c Config) (Report, error) {
 	if n < 1 || n > ScaleMax {
 		return Report{}, fmt.Errorf("%d buildings: must be 1 to %d", n, ScaleMax)
 	}
-	m, err := remember(app, "seed.scale", c)
+	m, err := remember(app, paramScale, c)
 	if err != nil {
 		return Report{}, err
 	}
