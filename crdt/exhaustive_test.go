@@ -9,7 +9,7 @@ import (
 
 // every4th thins the histories of four operations; 1 checks them all, in some ten minutes.
 // The default is a prime, so that the sample does not follow the enumeration.
-var every4th = flag.Int("crdt.every", 733, "check one of so many small histories of four operations")
+var every4th = flag.Int("crdt.every", 1499, "check one of so many small histories of four operations")
 
 // TestEverySmallHistory builds every history of up to three operations over two actors
 // and one path, with every seen list, reference, reissue and standing, and delivers each in

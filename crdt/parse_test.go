@@ -202,7 +202,7 @@ func TestParseOpEveryByte(t *testing.T) {
 	t.Parallel()
 	for _, line := range goodLines {
 		for i := range len(line) {
-			for _, c := range []byte("\"\\{}[]:,.-+eE019aAuxZ \x00\n\x7f\x80\xff") {
+			for _, c := range []byte("\"\\{]:,.-e01u \x00\x80") {
 				compareReaders(t, []byte(line[:i]+string([]byte{c})+line[i+1:]))
 				compareReaders(t, []byte(line[:i]+string([]byte{c})+line[i:]))
 			}
