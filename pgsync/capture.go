@@ -21,6 +21,7 @@ const (
 // Keys of _pgsync_meta.
 const (
 	metaSourceID    = "source_id"
+	metaAckedHint   = "acked"  // a late copy of the position
 	metaArmedPrefix = "armed:" // + collection id: the table as its triggers capture it
 )
 
@@ -75,6 +76,16 @@ func Arm(app core.App, src Source) error {
 		}
 		return nil
 	})
+}
+
+// LogEnd is the number of the newest log entry: what [Worker.WaitMirrored] takes after a commit.
+func LogEnd(app core.App) (int64, error) {
+	var seq int64
+	err := app.DB().NewQuery("SELECT coalesce(max(seq),0) FROM _pgsync_log").Row(&seq)
+	if err != nil {
+		return 0, fmt.Errorf("read log end: %w", err)
+	}
+	return seq, nil
 }
 
 func ensureSourceID(app core.App) error {

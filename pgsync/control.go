@@ -83,7 +83,11 @@ func migrateControl(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(migrationLock)); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS fm_sync;
+	// A role without the privilege to create schemas may be given them ready-made.
+	if _, err := tx.Exec(ctx, `DO $$ BEGIN
+		  IF to_regnamespace('fm_sync') IS NULL THEN CREATE SCHEMA fm_sync; END IF;
+		  IF to_regnamespace('fm_mirror') IS NULL THEN CREATE SCHEMA fm_mirror; END IF;
+		END $$;
 		CREATE TABLE IF NOT EXISTS fm_sync.migration (
 		  version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, at timestamptz NOT NULL DEFAULT now())`); err != nil {
 		return fmt.Errorf("create control schema: %w", err)

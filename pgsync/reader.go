@@ -187,6 +187,15 @@ func (s *source) id(ctx context.Context) (string, error) {
 	return id, nil
 }
 
+// ackedHint is a position the mirror had once, 0 when none was noted.
+func (s *source) ackedHint(ctx context.Context) int64 {
+	var seq int64
+	if err := s.db.QueryRowContext(ctx, `SELECT CAST(v AS INTEGER) FROM _pgsync_meta WHERE k=?`, metaAckedHint).Scan(&seq); err != nil {
+		return 0
+	}
+	return seq
+}
+
 // image is a row as the log would show it.
 type image struct {
 	pk  string

@@ -23,7 +23,8 @@ type session struct {
 	term        int64
 	pos         Pos
 	reg         registry
-	quarantined int64
+	quarantined int64 // rows, and those of them
+	orphans     int64 // that wait for a row they refer to
 	guardsDue   bool
 	renewed     time.Time
 }
@@ -133,7 +134,7 @@ func (s *session) readShapes(ctx context.Context) error {
 func (s *session) countQuarantined(ctx context.Context) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return s.conn.QueryRow(ctx, sqlCountQuarantined, s.origin).Scan(&s.quarantined)
+	return s.conn.QueryRow(ctx, sqlCountQuarantined, s.origin).Scan(&s.quarantined, &s.orphans)
 }
 
 // startFromSnapshot begins with a log whose first entries are gone: the mirror takes the shapes and the end of the log

@@ -201,6 +201,7 @@ func TestPostgresAbsentAtFirst(t *testing.T) {
 	if st.State != StateConnecting || st.BacklogEntries == 0 || st.LagSeconds <= 0 || st.LastError == "" || st.Ready() {
 		t.Errorf("status without PostgreSQL = %+v", st)
 	}
+	addKid(t, app, parent, "")
 	offline, err := ReadStatus(deadline(t), app, dsn)
 	if err != nil || offline.State != StateConnecting || offline.LastError == "" {
 		t.Errorf("status of the command line = %+v, %v", offline, err)
@@ -212,7 +213,7 @@ func TestPostgresAbsentAtFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustEqual(t, app, dsn)
-	eventually(t, "the worker is ready", func() bool { return w.Status().Ready() && w.Status().LastError == "" })
+	eventually(t, "the worker is healthy", func() bool { return w.Status().Ready() && w.Status().LastError == "" })
 	st, err = ReadStatus(deadline(t), app, dsn)
 	if err != nil || st.State != StateLive || st.BacklogEntries != 0 || st.Position != logEnd(t, app) {
 		t.Errorf("status = %+v, %v, want live without backlog", st, err)

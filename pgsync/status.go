@@ -34,8 +34,10 @@ type Status struct {
 	BacklogEntries int64     `json:"backlog_entries"`
 	LagSeconds     float64   `json:"lag_seconds"` // age of the oldest entry that is not mirrored; 0 without backlog
 	QuarantineRows int64     `json:"quarantine_rows"`
-	ResyncTables   int       `json:"resync_tables"` // tables that are not complete yet
-	Stalled        bool      `json:"stalled"`       // a backlog, and no progress for a minute
+	ResyncTables   int       `json:"resync_tables"`   // tables that are not complete yet
+	Stalled        bool      `json:"stalled"`         // a backlog, and no progress for a minute
+	AppliedEntries int64     `json:"applied_entries"` // by this worker since its start
+	Failures       int64     `json:"failures"`        // interruptions since the start of this worker
 	LastError      string    `json:"last_error,omitempty"`
 	LastApplied    time.Time `json:"last_applied,omitzero"`
 	CheckedAt      time.Time `json:"checked_at"`
@@ -44,7 +46,8 @@ type Status struct {
 // stalledAfter without progress is an alarm of its own: a mirror can stand still without any error.
 const stalledAfter = time.Minute
 
-// Ready is true when the mirror is up to date enough to be relied on, or not wanted at all.
+// Ready is true when the mirror may be relied on, or is not wanted at all. It is for dashboards and details; FireMode
+// serves requests whatever the mirror does.
 func (s Status) Ready() bool {
 	return s.State == StateOff || (s.State == StateLive && !s.Stalled && s.QuarantineRows == 0)
 }
@@ -81,11 +84,12 @@ func (w *Worker) observe(h head) {
 	defer w.mu.Unlock()
 	st := &w.status
 	if w.ses != nil {
-		if st.Position != w.ses.pos.Seq || st.LastApplied.IsZero() {
-			st.LastApplied = now
+		if st.Position != w.ses.pos.Seq {
+			w.progressAt, st.LastApplied = now, now
 			close(w.moved)
 			w.moved = make(chan struct{})
 		}
+		st.AppliedEntries = w.applied
 		st.Epoch, st.Position, st.QuarantineRows, st.ResyncTables = w.ses.pos.Epoch, w.ses.pos.Seq, w.ses.quarantined, 0
 		for _, t := range w.ses.reg {
 			if t.resync != nil {
@@ -94,6 +98,7 @@ func (w *Worker) observe(h head) {
 		}
 	}
 	st.measure(h, now)
+	st.Stalled = st.BacklogEntries > 0 && now.Sub(w.progressAt) > stalledAfter
 }
 
 func (st *Status) measure(h head, now time.Time) {
@@ -103,7 +108,6 @@ func (st *Status) measure(h head, now time.Time) {
 	if st.BacklogEntries > 0 && h.oldestAt > 0 {
 		st.LagSeconds = max(0, now.Sub(time.UnixMilli(h.oldestAt)).Seconds())
 	}
-	st.Stalled = st.BacklogEntries > 0 && st.LagSeconds > stalledAfter.Seconds() && now.Sub(st.LastApplied) > stalledAfter
 }
 
 // ReadStatus looks at both databases without a worker, for the command line. An empty dsn answers StateOff. A mirror

@@ -34,11 +34,14 @@ type Worker struct {
 	status  Status
 	moved   chan struct{} // closed and replaced whenever the position moves
 
+	progressAt time.Time // when the position moved last, at first the start
+
 	// The rest belongs to the worker's goroutine.
 	src        *source
 	ses        *session
-	wasFenced  bool // taken over once: from then on only a lapsed lease is claimed
-	failures   int
+	wasFenced  bool  // taken over once: from then on only a lapsed lease is claimed
+	failures   int   // in a row
+	applied    int64 // log entries
 	lastLogged time.Time
 	unlogged   int
 	retryAt    time.Time
@@ -71,6 +74,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return fmt.Errorf("start mirror: %w", err)
 	}
+	w.status.Position, w.progressAt = w.src.ackedHint(ctx), time.Now()
 	ctx, w.cancel = context.WithCancel(ctx)
 	w.done = make(chan struct{})
 	go w.run(ctx)
@@ -131,6 +135,7 @@ func (w *Worker) run(ctx context.Context) {
 			w.ses.resign(ctx)
 			w.disconnect(ctx)
 		}
+		w.saveHint(ctx)
 		w.setState(StateStopped, "")
 	}()
 	w.setState(StateConnecting, "")
@@ -168,14 +173,16 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 	w.observe(h)
 	worked := h.last > w.ses.pos.Seq
 	if worked {
-		cut, err := w.src.cut(ctx, w.ses.pos.Seq, h.last)
+		from := w.ses.pos.Seq
+		cut, err := w.src.cut(ctx, from, h.last)
 		if err == nil {
 			err = w.ses.apply(ctx, w.src, cut)
 		}
 		if err != nil {
 			return false, err
 		}
-		if w.ses.quarantined > 0 && w.retryAt.After(time.Now().Add(time.Second)) {
+		w.applied += cut - from
+		if w.ses.orphans > 0 && w.retryAt.After(time.Now().Add(time.Second)) {
 			w.retryAt = time.Now().Add(time.Second) // what just arrived may be what a quarantined row waited for
 		}
 	}
@@ -237,6 +244,9 @@ func (w *Worker) failed(ctx context.Context, err error) time.Duration {
 	}
 	w.disconnect(ctx)
 	w.failures++
+	w.mu.Lock()
+	w.status.Failures++
+	w.mu.Unlock()
 	state, wait := StateConnecting, w.backoff()
 	kind := classify(err)
 	var hold *holdError
@@ -301,14 +311,17 @@ func (w *Worker) away(ctx context.Context, wait time.Duration) {
 	look := time.NewTicker(observeEvery)
 	defer look.Stop()
 	for {
+		h, err := w.src.head(ctx, w.lastPosition())
+		if err == nil {
+			w.observe(h)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-end.C:
 			return
 		case <-look.C:
-			if h, err := w.src.head(ctx, w.lastPosition()); err == nil {
-				w.observe(h)
+			if err == nil {
 				w.recordCut(ctx, h.last)
 			}
 		}

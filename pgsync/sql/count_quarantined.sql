@@ -1,1 +1,1 @@
-SELECT count(*) FROM fm_sync.quarantine WHERE origin = $1
+SELECT count(*), count(*) FILTER (WHERE sqlstate = '23503') FROM fm_sync.quarantine WHERE origin = $1

@@ -1,7 +1,5 @@
 -- Control tables of the mirror. Everything that says how far the mirror is lives here, in the same database and the
 -- same transactions as the mirrored data.
-CREATE SCHEMA IF NOT EXISTS fm_mirror;
-
 -- One row: the identity of this PostgreSQL database as a mirror.
 CREATE TABLE fm_sync.target (
   only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
