@@ -232,7 +232,7 @@ func (c *call) saveBuilding(r *core.Record, values map[string]any, status int) (
 		return nil, err
 	}
 	view, err := c.buildingView(saved)
-	return &reply[building]{status: status, etag: etagOf(saved), body: view}, err
+	return &reply[building]{status: status, etag: etagOf(saved), body: view, private: true}, err
 }
 
 type updateBuildingInput struct {

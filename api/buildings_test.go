@@ -1,11 +1,15 @@
 package api_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"firemode/collections"
+
+	"github.com/pocketbase/dbx"
 )
 
 func TestBuildingsLifeCycle(t *testing.T) {
@@ -77,6 +81,54 @@ func TestBuildingsByRole(t *testing.T) {
 	}
 	if n, _ := w.app.CountRecords(collections.Buildings); n != 2+3 {
 		t.Errorf("buildings: got %d, want 5: a refused create leaves none", n)
+	}
+}
+
+// Sealed contacts are shown to those who may read them, and only to those.
+func TestBuildingContactsByRole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.token["admin"], w.token["su-auditor"] = w.superuser("admin"), w.superuser("auditor")
+	for who, want := range map[string]any{
+		"manager": "Ada Warden", "officer": "Ada Warden", "admin": "Ada Warden",
+		"inspector": nil, "owner": nil, "auditor": nil, "client": nil, "su-auditor": nil,
+	} {
+		one := w.do(request{method: "GET", path: "/v1/buildings/" + w.building, as: who}).want(200)
+		if got := one.member("contact_name"); got != want {
+			t.Errorf("%s: got %v, want %v", who, got, want)
+		}
+		for _, item := range w.do(request{method: "GET", path: "/v1/buildings", as: who}).want(200).items() {
+			if item["building_id"] == w.building && item["contact_name"] != want {
+				t.Errorf("%s, list: got %v, want %v", who, item["contact_name"], want)
+			}
+		}
+		bundle := w.do(request{method: "GET", path: "/v1/tests/sessions/" + w.session + "/offline-bundle", as: who}).want(200)
+		if got := bundle.member("building").(map[string]any)["contact_name"]; got != want {
+			t.Errorf("%s, bundle: got %v, want %v", who, got, want)
+		}
+	}
+	changed := w.do(request{method: "PATCH", path: "/v1/buildings/" + w.building, as: "manager",
+		body: map[string]any{"contact_name": "Bo Keeper"}, header: map[string]string{"If-Match": "*", "Idempotency-Key": "contact-0001"}}).want(200)
+	if changed.text("contact_name") != "Bo Keeper" {
+		t.Errorf("changed: got %s", changed.body)
+	}
+	again := w.do(request{method: "PATCH", path: "/v1/buildings/" + w.building, as: "manager",
+		body: map[string]any{"contact_name": "Bo Keeper"}, header: map[string]string{"If-Match": "*", "Idempotency-Key": "contact-0001"}}).want(200)
+	if again.header.Get("Idempotent-Replayed") != "true" || !bytes.Equal(again.body, changed.body) {
+		t.Errorf("replay: got %s, want %s", again.body, changed.body)
+	}
+	for _, table := range []string{"buildings", "audit_log", "idempotency_keys"} {
+		var rows []dbx.NullStringMap
+		if err := w.app.DB().NewQuery("SELECT * FROM " + table).All(&rows); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			for name, value := range row {
+				if strings.Contains(value.String, "Keeper") || strings.Contains(value.String, "Warden") {
+					t.Errorf("%s.%s holds the plain contact: %s", table, name, value.String)
+				}
+			}
+		}
 	}
 }
 

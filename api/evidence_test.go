@@ -18,8 +18,6 @@ import (
 
 	"firemode/api"
 	"firemode/collections"
-
-	"github.com/pocketbase/pocketbase/core"
 )
 
 // pngOf is a picture that is different for every n.
@@ -251,26 +249,6 @@ func (w *world) eventually(what string, ok func() bool) {
 			w.t.Fatalf("waited in vain until %s", what)
 		case <-tick.C:
 		}
-	}
-}
-
-// A failing commit takes the placed bytes away again.
-func TestEvidenceFailedCommitLeavesNothing(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.app.OnRecordAfterCreateError(collections.Evidence).BindFunc(func(e *core.RecordErrorEvent) error { return e.Next() })
-	w.app.OnRecordCreateExecute(collections.Evidence).BindFunc(func(e *core.RecordEvent) error {
-		if err := e.Next(); err != nil {
-			return err
-		}
-		return errors.New("the disk under the database is gone")
-	})
-	a := w.upload("inspector", "fail-0001", pngOf(t, 1)).want(500)
-	if strings.Contains(string(a.body), "disk") {
-		t.Errorf("the cause leaked: %s", a.body)
-	}
-	if got := w.stored(); len(got) != 0 {
-		t.Errorf("files: got %v, want none", got)
 	}
 }
 

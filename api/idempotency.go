@@ -78,6 +78,16 @@ type stored struct {
 	Status int             `json:"-"`
 	ETag   string          `json:"etag,omitempty"`
 	Body   json.RawMessage `json:"body,omitempty"`
+	// Sealed is set instead of Body where the answer shows sealed fields: their
+	// plain text is in no database.
+	Sealed string `json:"sealed,omitempty"`
+
+	private bool // Body shows sealed fields
+}
+
+// sealedUnder is what a sealed answer is bound to: it opens in its own row only.
+func sealedUnder(id string) string {
+	return collections.IdempotencyKeys + "." + collections.FieldResponseData + "." + id
 }
 
 // begin opens a ticket. A non-nil answer is the stored one of an earlier act
@@ -124,11 +134,12 @@ func (t *ticket) scope() dbx.HashExp {
 
 func (t *ticket) lookUp() (*stored, error) {
 	var row struct {
+		ID          string `db:"id"`
 		RequestHash string `db:"request_hash"`
 		StatusCode  int    `db:"status_code"`
 		Response    string `db:"response_data"`
 	}
-	err := t.c.app.DB().Select(collections.FieldRequestHash, collections.FieldStatusCode, collections.FieldResponseData).
+	err := t.c.app.DB().Select(collections.FieldID, collections.FieldRequestHash, collections.FieldStatusCode, collections.FieldResponseData).
 		From(collections.IdempotencyKeys).Where(t.scope()).
 		AndWhere(dbx.NewExp("[["+collections.FieldExpiresAt+"]] > {:now}", dbx.Params{"now": stamp(t.c.Now())})).
 		One(&row)
@@ -144,6 +155,14 @@ func (t *ticket) lookUp() (*stored, error) {
 	if err := json.Unmarshal([]byte(row.Response), answer); err != nil {
 		return nil, fmt.Errorf("read stored answer: %w", err)
 	}
+	if answer.Sealed != "" {
+		plain, err := collections.Unseal(answer.Sealed, sealedUnder(row.ID))
+		if err != nil {
+			// The keys were changed since. What was done stays done.
+			return nil, conflict("This was done already, and its answer can no longer be shown.", nil).because(err)
+		}
+		answer.Body = json.RawMessage(plain)
+	}
 	return answer, nil
 }
 
@@ -152,7 +171,15 @@ func (t *ticket) keep(tx core.App, answer *stored) error {
 	if t.keyHash == "" {
 		return nil
 	}
-	raw, err := encodeJSON(answer)
+	id, kept := uuid.Must(uuid.NewV7()).String(), *answer
+	if kept.private {
+		var err error
+		if kept.Sealed, err = collections.Seal(string(kept.Body), sealedUnder(id)); err != nil {
+			return fmt.Errorf("seal answer: %w", err)
+		}
+		kept.Body = nil
+	}
+	raw, err := encodeJSON(kept)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
@@ -165,7 +192,7 @@ func (t *ticket) keep(tx core.App, answer *stored) error {
 		return fmt.Errorf("remove expired idempotency key: %w", err)
 	}
 	row := dbx.Params{
-		collections.FieldID:          uuid.Must(uuid.NewV7()).String(),
+		collections.FieldID:          id,
 		collections.FieldRequestHash: t.requestHash, collections.FieldStatusCode: answer.Status, collections.FieldResponseData: string(raw),
 		collections.FieldCreatedAt: stamp(now), collections.FieldExpiresAt: stamp(now.Add(idempotencyTTL)),
 	}

@@ -41,6 +41,7 @@ var bad = map[string]struct {
 func TestEveryOperationRefusesBadInput(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	evidence := w.foreignEvidence()
 	before := w.rows()
 	paths := w.spec.doc["paths"].(map[string]any)
 	if len(paths) < 20 {
@@ -70,6 +71,12 @@ func TestEveryOperationRefusesBadInput(t *testing.T) {
 					t.Errorf("%s %s with id %s: got %d\n%s", method, path, what, a.status, clip(a.body))
 				}
 				tried++
+			}
+			// What belongs to another organisation is as unknown as what is not there.
+			if method == http.MethodGet && strings.Contains(path, "{id}") {
+				for _, foreign := range []string{w.theirs, w.theirsessio, evidence} {
+					w.do(request{method: method, path: strings.ReplaceAll(path, "{id}", foreign) + mandatory(op), as: as}).want(404)
+				}
 			}
 			if op["security"] != nil {
 				w.do(request{method: method, path: concrete, body: bodyFor(op), header: header}).want(401)
@@ -123,6 +130,26 @@ func (w *world) rows() map[string]int {
 		out[table] = n
 	}
 	return out
+}
+
+// foreignEvidence is evidence of the other organisation's session.
+func (w *world) foreignEvidence() string {
+	w.t.Helper()
+	content := pngOf(w.t, 77)
+	return w.uploadForm("/v1/evidence", "stranger", "foreign-0001",
+		"session_id", w.theirsessio, "evidence_type", "photo", "sha256_hash", sum(content), "file", content).want(201).text("evidence_id")
+}
+
+// mandatory is a query with the parameters that an operation insists on.
+func mandatory(op map[string]any) string {
+	list, _ := op["parameters"].([]any)
+	for _, raw := range list {
+		p := raw.(map[string]any)
+		if p["in"] == "query" && p["required"] == true {
+			return "?" + p["name"].(string) + "=a"
+		}
+	}
+	return ""
 }
 
 func takesJSON(op map[string]any) bool {

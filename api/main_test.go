@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"firemode/collections"
+	"firemode/internal/browser"
 	"firemode/internal/testapp"
 	"firemode/sealed"
 
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) {
 	// exit ends; everything else has to be gone.
 	code := m.Run()
 	testapp.Cleanup()
+	browser.Cleanup()
 	if code == 0 {
 		if err := goleak.Find(goleak.IgnoreCurrent()); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")

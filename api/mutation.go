@@ -13,9 +13,10 @@ import (
 
 // A reply is what an act answers.
 type reply[T any] struct {
-	status int
-	etag   string
-	body   T
+	status  int
+	etag    string
+	body    T
+	private bool // body shows sealed fields
 }
 
 // output is the answer of a mutation: fresh, or stored from an earlier act.
@@ -58,7 +59,7 @@ func (r *reply[T]) encode() (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)
 	}
-	return &stored{Status: r.status, ETag: r.etag, Body: raw}, nil
+	return &stored{Status: r.status, ETag: r.etag, Body: raw, private: r.private}, nil
 }
 
 // mutate runs one act on records: idempotency, attribution and effect in one

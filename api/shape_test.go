@@ -9,6 +9,7 @@ import (
 
 	"firemode/api"
 	"firemode/collections"
+	"firemode/internal/browser"
 	"firemode/pgsync"
 
 	"github.com/pocketbase/pocketbase/core"
@@ -183,6 +184,23 @@ func TestDocsAreOffline(t *testing.T) {
 	for _, file := range []string{"swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"} {
 		w.do(request{method: "GET", path: "/docs/" + file}).want(200)
 	}
+}
+
+// The page works in a browser under its own policy: it loads, takes a token and
+// sends a request with it.
+func TestDocsInABrowser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	page := browser.Open(t)
+	page.Goto(w.url + "/docs")
+	page.See("#swagger-ui", "Log in with a password")
+	page.Click("button.authorize")
+	page.Type(".auth-container input", w.token["manager"])
+	page.Click(".auth-btn-wrapper button.authorize")
+	page.Click(".auth-btn-wrapper button.btn-done")
+	page.Click("#operations-users-get-me .opblock-summary-control")
+	page.Click("#operations-users-get-me button.execute")
+	page.See("#operations-users-get-me .live-responses-table", "manager@example.test")
 }
 
 func TestDiagnostics(t *testing.T) {

@@ -40,3 +40,23 @@ func sealer() (Sealer, error) {
 	}
 	return nil, ErrNoSealer
 }
+
+// Seal seals a value that is stored outside of a sealed field, such as an
+// answer that shows one, with the sealer of this process.
+func Seal(plain, binding string) (token string, err error) {
+	s, err := sealer()
+	if err != nil {
+		return "", err
+	}
+	return s.Seal(plain, binding)
+}
+
+// Unseal opens what Seal returned under the same binding. Errors: ErrUnsealed,
+// ErrNoSealer.
+func Unseal(token, binding string) (plain string, err error) {
+	s, err := sealer()
+	if err != nil {
+		return "", err
+	}
+	return s.Open(token, binding)
+}
