@@ -21,6 +21,7 @@ import (
 	"github.com/pocketbase/pocketbase/cmd"
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/hook"
+	"github.com/spf13/cobra"
 )
 
 // parts are the pieces of one process that outlive a request.
@@ -57,15 +58,20 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 	p.bindServe(pb)
 	p.bindTerminate(pb)
 
-	pb.RootCmd.AddCommand(cmd.NewSuperuserCommand(pb))
-	pb.RootCmd.AddCommand(cli.Commands(pb, cli.Deps{
+	deps := cli.Deps{
 		Version: version, Development: cfg.Development(), HTTP: cfg.HTTP, Diag: cfg.Diag, MirrorDSN: cfg.DatabaseURL,
 		Tokens: p.tokens,
 		Merge:  func(app core.App) *merge.Service { return merge.New(app, merge.Config{}) },
 		Serve: func(_ context.Context, httpAddr, diagAddr string) error {
 			return p.serve(pb, httpAddr, diagAddr)
 		},
-	})...)
+	}
+	pb.RootCmd.AddCommand(cli.Commands(pb, deps)...)
+
+	superuser := cmd.NewSuperuserCommand(pb)
+	// PocketBase's command takes the data directory to be open and migrated already.
+	superuser.PersistentPreRunE = func(*cobra.Command, []string) error { return cli.Prepare(pb, deps) }
+	pb.RootCmd.AddCommand(superuser)
 }
 
 // bindServe mounts the routes before the router is built and starts the
