@@ -238,16 +238,17 @@ func TestMessagesFollowTheTable(t *testing.T) {
 	if !strings.Contains(got[0]+got[1], "LEAK") {
 		t.Errorf("administrator: got %q, want a message with the sealed name, or the check below proves nothing", got)
 	}
-	// The connection now belongs to an auditor. (A saved change of role ends
-	// connections altogether, which is the revocation's own test.)
+	// The account becomes an auditor's. Only the connection learns of it here,
+	// because a saved change of role ends connections altogether.
 	client, err := w.app.SubscriptionsBroker().ClientById(l.id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	auditor, err := w.app.FindAuthRecordByEmail(collections.Superusers, auditorEmail)
+	auditor, err := w.app.FindAuthRecordByEmail(collections.Superusers, adminEmail)
 	if err != nil {
 		t.Fatal(err)
 	}
+	auditor.Set(collections.FieldRole, collections.RoleAuditor)
 	client.Set(apis.RealtimeClientAuthKey, auditor)
 	w.add(collections.Users, map[string]any{"email": "new@example.com", "username": "newcomer", "role": "inspector", "organisation_id": w.org, "is_active": true, "full_name": sealedName})
 	rename(2)
