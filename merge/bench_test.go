@@ -109,3 +109,38 @@ func BenchmarkGrowth(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOpen measures bringing a session of 100,000 operations into memory.
+func BenchmarkOpen(b *testing.B) {
+	for name, every := range map[string]int64{"log": 1 << 40, "snapshot": snapEveryOps} {
+		b.Run(name, func(b *testing.B) {
+			app := testapp.New(b)
+			id := session(b, app)
+			s := New(app, Config{})
+			s.snapEveryOps = every
+			if err := s.Start(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			d := newTablet(b, s, id, "anna", "ipad")
+			for range 100 {
+				ops := make([]crdt.Op, changesMax)
+				for i := range ops {
+					ops[i] = put(fmt.Sprintf("items/i%04d/result", i), fmt.Sprintf(`"pass %d"`, d.seq))
+				}
+				if _, err := send(s, d.request(ops...)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s.Stop()
+			at, err := s.position(b.Context(), id)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := loadDocument(b.Context(), s, id, at); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

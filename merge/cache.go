@@ -34,6 +34,8 @@ type document struct {
 	heads map[string]*head
 	dead  bool // holds what was not committed; look it up again
 
+	snapped int64 // position of the newest snapshot
+
 	// Of the session's record, all zero until it was first written from this copy.
 	shown    int64 // position it shows
 	shownAt  time.Time

@@ -30,9 +30,11 @@
 //     therefore covers what the caller covered before plus its own operations, and not what
 //     others wrote meanwhile.
 //
+// A document that is not in memory is read from its newest snapshot and the log behind it.
+// Snapshots only save time: one that cannot be used is passed over.
+//
 // What it does not do: it does not decide who may write to a session (the API does, before
-// it queues), and it does not keep snapshots: a document that is not in memory is read from
-// its whole log.
+// it queues), and it does not admit quarantined operations yet.
 //
 // Column q of an operation row is a set of flags: 1 quarantined, 2 late.
 package merge

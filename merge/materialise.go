@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -92,18 +91,6 @@ func (s *Service) showBehind(all bool) func(*Batch) error {
 			}
 		}
 		return nil
-	}
-}
-
-// catchUp runs showBehind outside of the queue.
-func (s *Service) catchUp(all bool) {
-	if len(s.behind) == 0 {
-		return
-	}
-	j := &job{run: s.showBehind(all), done: make(chan error, 1)}
-	s.writer.commit(j, nil)
-	if err := <-j.done; err != nil {
-		s.app.Logger().Error("bring session records up to date", slog.Any("error", err))
 	}
 }
 

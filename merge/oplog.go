@@ -49,14 +49,17 @@ func readPosition(ctx context.Context, db dbx.Builder, session string) (at posit
 	return at, nil
 }
 
-// load reads a document from its whole log, row by row. A log that contradicts itself is
-// ErrLogDamaged.
+// load reads a document from its newest snapshot and the log behind it, row by row. A log
+// that contradicts itself is ErrLogDamaged.
 func load(ctx context.Context, db dbx.Builder, session string, at position) (*document, error) {
 	d := &document{session: session, id: at.id, state: crdt.New(), heads: map[string]*head{}}
 	if at.id == 0 {
 		return d, nil
 	}
-	err := eachRow(ctx, db, at.id, 0, at.n, func(n int64, flags int64, line []byte) error {
+	if err := d.restore(ctx, db, at.n); err != nil {
+		return nil, fmt.Errorf("load document: %w", err)
+	}
+	err := eachRow(ctx, db, at.id, d.n, at.n, func(n int64, flags int64, line []byte) error {
 		if n != d.n+1 {
 			return fmt.Errorf("%w: position %d follows %d", ErrLogDamaged, n, d.n)
 		}

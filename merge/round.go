@@ -117,6 +117,9 @@ func (r *round) settle(committed bool) {
 		} else if d.shown > 0 {
 			r.s.behind[id] = struct{}{}
 		}
+		if r.s.wantsSnapshot(d) {
+			r.s.toSnap[id] = struct{}{}
+		}
 		d.release(false)
 	}
 	if committed {

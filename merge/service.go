@@ -53,7 +53,10 @@ type Service struct {
 
 	showInlineMax int
 	showInterval  time.Duration
-	behind        map[string]struct{} // sessions whose record was put off; the writer's own
+	snapEveryOps  int64
+	// The writer's own:
+	behind map[string]struct{} // sessions whose record was put off
+	toSnap map[string]struct{} // sessions that want a snapshot
 
 	mu      sync.Mutex // guards running and detach
 	running bool
@@ -71,8 +74,9 @@ func New(app core.App, c Config) *Service {
 		feed:  newFeed(app, c.RecordInterval),
 		loads: make(chan struct{}, loadsMax),
 	}
-	s.showInlineMax, s.showInterval = showInlineMax, showInterval
-	s.writer = &writer{app: app, begin: s.newRound, catchUp: s.catchUp, queueJobs: c.QueueJobs, batchJobs: c.BatchJobs}
+	s.showInlineMax, s.showInterval, s.snapEveryOps = showInlineMax, showInterval, snapEveryOps
+	s.toSnap = map[string]struct{}{}
+	s.writer = &writer{app: app, begin: s.newRound, maintain: s.maintain, queueJobs: c.QueueJobs, batchJobs: c.BatchJobs}
 	return s
 }
 

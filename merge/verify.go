@@ -42,7 +42,7 @@ const sqlSnapshot = `SELECT s.status, s.session_data, s.vector_clock, s.server_s
 	FROM test_sessions s LEFT JOIN crdt_docs d ON d.key = s.id WHERE s.id = {:id}`
 
 // Verify reads the session's whole log again and compares: positions without gaps, canonical
-// lines, their hashes, each actor's chain, and the record made of them byte for byte. The
+// lines, their hashes, each actor's chain, the record and the snapshot byte for byte. The
 // session may be written to meanwhile. Errors: ErrNoSession.
 func (s *Service) Verify(ctx context.Context, sessionID string) (Report, error) {
 	var at snapshot
@@ -55,7 +55,11 @@ func (s *Service) Verify(ctx context.Context, sessionID string) (Report, error) 
 	if err != nil {
 		return Report{}, fmt.Errorf("verify session: %w", err)
 	}
-	w := walk{session: sessionID, state: crdt.New(), chains: map[string][32]byte{}}
+	snapN, snap, err := readSnapshot(ctx, db, at.id, at.n)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify session: %w", err)
+	}
+	w := walk{snapN: snapN, snap: snap, session: sessionID, state: crdt.New(), chains: map[string][32]byte{}}
 	if err := w.rows(ctx, s, at); err != nil {
 		return Report{}, fmt.Errorf("verify session: %w", err)
 	}
@@ -75,6 +79,8 @@ type walk struct {
 	chains  map[string][32]byte
 	finding *Finding
 
+	snapN       int64 // position of the newest snapshot, 0 when there is none
+	snap        []byte
 	shown       bool   // the position that the record shows was passed
 	data, clock string // what it has to show
 }
@@ -97,7 +103,11 @@ func (w *walk) rows(ctx context.Context, s *Service, at snapshot) error {
 			w.finding = &Finding{N: w.n + 1, Reason: reason}
 			break
 		}
-		if w.n = n; n == at.seq {
+		w.n = n
+		if n == w.snapN && !bytes.Equal(w.snap, w.state.AppendSnapshot(nil)) {
+			w.finding = &Finding{N: n, Reason: "the snapshot is not what the log leads to"}
+		}
+		if n == at.seq {
 			w.shown = true
 			w.data, w.clock = string(w.state.Materialise(s.schema)), string(w.state.Version().AppendJSON(nil))
 		}

@@ -41,8 +41,8 @@ type job struct {
 type writer struct {
 	app       core.App
 	begin     func(tx core.App) *round
-	catchUp   func(all bool)
-	interval  time.Duration // of catchUp
+	maintain  func(all bool)
+	interval  time.Duration // of maintain
 	queueJobs int
 	batchJobs int
 
@@ -105,8 +105,7 @@ func (w *writer) push(j *job) error {
 	}
 }
 
-// loop runs jobs as they come. Every showInterval it has put-off records brought up to
-// date, and all of them at the end.
+// loop runs jobs as they come, and maintains the documents between them and at the end.
 func (w *writer) loop(queue chan *job, done chan struct{}) {
 	defer close(done)
 	tick := time.NewTicker(w.interval)
@@ -115,12 +114,12 @@ func (w *writer) loop(queue chan *job, done chan struct{}) {
 		select {
 		case j, ok := <-queue:
 			if !ok {
-				w.catchUp(true)
+				w.maintain(true)
 				return
 			}
 			w.commit(j, queue)
 		case <-tick.C:
-			w.catchUp(false)
+			w.maintain(false)
 		}
 	}
 }
