@@ -42,7 +42,7 @@ type contractPath struct {
 // documentURL names the document for the schema compiler.
 const documentURL = "http://contract.test/openapi.json"
 
-func readContract(t *testing.T, url string) *contract {
+func readContract(t testing.TB, url string) *contract {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, url+"/openapi.json", nil)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 )
 
 // pngOf is a picture that is different for every n.
-func pngOf(t *testing.T, n uint8) string {
+func pngOf(t testing.TB, n uint8) string {
 	t.Helper()
 	var b bytes.Buffer
 	img := image.NewGray(image.Rect(0, 0, 4, 4))

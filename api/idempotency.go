@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -183,27 +184,31 @@ func (t *ticket) keep(tx core.App, answer *stored) error {
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	now := t.c.Now()
-	// An expired row under the same key makes room; a live one is the
-	// constraint's business.
-	_, err = tx.NonconcurrentDB().Delete(collections.IdempotencyKeys, dbx.And(t.scope(),
-		dbx.NewExp("[["+collections.FieldExpiresAt+"]] <= {:now}", dbx.Params{"now": stamp(now)}))).Execute()
+	now, row := t.c.Now(), t.scope()
+	maps.Copy(row, dbx.HashExp{
+		collections.FieldID: id, collections.FieldRequestHash: t.requestHash, collections.FieldStatusCode: answer.Status,
+		collections.FieldResponseData: string(raw), collections.FieldCreatedAt: stamp(now), collections.FieldExpiresAt: stamp(now.Add(idempotencyTTL)),
+	})
+	done, err := tx.NonconcurrentDB().NewQuery(sqlKeepAnswer).Bind(dbx.Params(row)).Execute()
 	if err != nil {
-		return fmt.Errorf("remove expired idempotency key: %w", err)
-	}
-	row := dbx.Params{
-		collections.FieldID:          id,
-		collections.FieldRequestHash: t.requestHash, collections.FieldStatusCode: answer.Status, collections.FieldResponseData: string(raw),
-		collections.FieldCreatedAt: stamp(now), collections.FieldExpiresAt: stamp(now.Add(idempotencyTTL)),
-	}
-	for name, value := range t.scope() {
-		row[name] = value
-	}
-	if _, err := tx.NonconcurrentDB().Insert(collections.IdempotencyKeys, row).Execute(); err != nil {
 		return fmt.Errorf("store idempotency key: %w", err)
+	}
+	if n, err := done.RowsAffected(); err != nil || n == 0 {
+		// Another process stored one after lookUp.
+		return errors.Join(conflict("This idempotency key is in use.", nil).again(inFlightRetry), err)
 	}
 	return nil
 }
+
+// sqlKeepAnswer stores an answer. An expired row under the same key makes room;
+// a live one stays, and no row is changed.
+const sqlKeepAnswer = `INSERT INTO idempotency_keys
+  (id, principal, method, route, key_hash, request_hash, status_code, response_data, created_at, expires_at)
+VALUES ({:id}, {:principal}, {:method}, {:route}, {:key_hash}, {:request_hash}, {:status_code}, {:response_data}, {:created_at}, {:expires_at})
+ON CONFLICT (principal, method, route, key_hash) DO UPDATE SET
+  id = excluded.id, request_hash = excluded.request_hash, status_code = excluded.status_code,
+  response_data = excluded.response_data, created_at = excluded.created_at, expires_at = excluded.expires_at
+WHERE idempotency_keys.expires_at <= excluded.created_at`
 
 // sweepIdempotencyKeys removes expired keys.
 func (s *service) sweepIdempotencyKeys() error {

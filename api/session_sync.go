@@ -64,19 +64,20 @@ type syncHeader struct {
 type written struct{ Body func(huma.Context) }
 
 func (c *call) sync(in *IDPath) (*written, error) {
-	if err := c.mayView(in.ID); err != nil {
-		return nil, err
-	}
 	head, req, err := c.readSync()
 	if err != nil {
+		return nil, err
+	}
+	may := c.mayView
+	if len(req.Lines) > 0 {
+		may = c.mayAddTo
+	}
+	if err := may(in.ID); err != nil {
 		return nil, err
 	}
 	req.SessionID, req.UserID, req.Since = in.ID, c.auth().Id, head.Since
 	var ack merge.Ack
 	if len(req.Lines) > 0 {
-		if err := c.mayAddTo(in.ID); err != nil {
-			return nil, err
-		}
 		err := c.Merge.Do(c.ctx(), func(b *merge.Batch) (err error) {
 			defer audit.Attribute(b.App(), c.actor())()
 			ack, err = b.Append(req)

@@ -243,3 +243,24 @@ func TestSync(t *testing.T) {
 		t.Errorf("a gzip bomb: got %d, want 413", a.status)
 	}
 }
+
+// A right that is taken away in this process is gone at the next request.
+func TestAddingStopsWithTheGrant(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.results("inspector", "grant-0001", map[string]any{"changes": []any{set("/a", 1)}}).want(200)
+	w.results("inspector", "grant-0002", map[string]any{"changes": []any{set("/a", 2)}}).want(200)
+	user, err := w.app.FindFirstRecordByData(collections.Users, "username", "inspector")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant, err := w.app.FindFirstRecordByData(collections.BuildingGrants, "user_id", user.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant.Set(collections.FieldEndsAt, "2020-01-02 00:00:00.000Z")
+	if err := w.app.Save(grant); err != nil {
+		t.Fatal(err)
+	}
+	w.results("inspector", "grant-0003", map[string]any{"changes": []any{set("/a", 3)}}).want(404)
+}

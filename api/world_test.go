@@ -26,7 +26,7 @@ import (
 // A world is a served app with two organisations: ours with people of every
 // role and one building, theirs with a manager and a building.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	app   *tests.TestApp
 	url   string
 	spec  *contract
@@ -37,7 +37,7 @@ type world struct {
 	theirs, theirsessio string // of the other organisation
 }
 
-func newWorld(t *testing.T, change ...func(*api.Deps)) *world {
+func newWorld(t testing.TB, change ...func(*api.Deps)) *world {
 	t.Helper()
 	w := &world{t: t, token: map[string]string{}}
 	w.deps = api.Deps{
@@ -167,7 +167,7 @@ type request struct {
 
 // An answer is what came back, checked against the contract.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   []byte
