@@ -27,15 +27,16 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		"help":                     {data, []string{"--help"}, exitOK, ""},
-		"no command":               {data, nil, exitOK, ""},
-		"version":                  {data, []string{"--version"}, exitOK, ""},
-		"unknown command":          {data, []string{"sevre"}, exitUsage, "unknown command"},
-		"unknown flag":             {data, []string{"token", "--usr", "demo"}, exitUsage, "unknown flag"},
-		"failing command":          {data, []string{"token", "--user", "nobody"}, exitError, "nobody"},
-		"configuration mistakes":   {testbin.Env{"FIREMODE_ENV": "staging", "JWT_SECRET": "short"}, []string{"serve"}, exitUsage, "JWT_SECRET"},
-		"production needs secrets": {production, []string{"serve"}, exitUsage, "FERNET_KEY"},
-		"bad mirror address":       {testbin.Env{"FIREMODE_DATA": t.TempDir(), "DATABASE_URL": "postgres://u:pgsecret@/%zz"}, []string{"serve"}, exitUsage, "DATABASE_URL"},
+		"help":                               {data, []string{"--help"}, exitOK, ""},
+		"no command":                         {data, nil, exitOK, ""},
+		"version":                            {data, []string{"--version"}, exitOK, ""},
+		"administrator on a fresh directory": {testbin.Env{"FIREMODE_DATA": t.TempDir() + "/data"}, []string{"superuser", "create", "root@firemode.test", "a-long-password"}, exitOK, ""},
+		"unknown command":                    {data, []string{"sevre"}, exitUsage, "unknown command"},
+		"unknown flag":                       {data, []string{"token", "--usr", "demo"}, exitUsage, "unknown flag"},
+		"failing command":                    {data, []string{"token", "--user", "nobody"}, exitError, "nobody"},
+		"configuration mistakes":             {testbin.Env{"FIREMODE_ENV": "staging", "JWT_SECRET": "short"}, []string{"serve"}, exitUsage, "JWT_SECRET"},
+		"production needs secrets":           {production, []string{"serve"}, exitUsage, "FERNET_KEY"},
+		"bad mirror address":                 {testbin.Env{"FIREMODE_DATA": t.TempDir(), "DATABASE_URL": "postgres://u:pgsecret@/%zz"}, []string{"serve"}, exitUsage, "DATABASE_URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,6 +97,7 @@ func TestScriptContract(t *testing.T) {
 	testbin.MustRun(t, env, "seed", "--demo")
 	testbin.MustRun(t, env, "seed", "--demo")
 	server := testbin.Start(t, env)
+	testbin.MustRun(t, env, "superuser", "upsert", "root@firemode.test", "a-long-password")
 	token := testbin.MustRun(t, env, "token", "--user", "demo", "--ttl", "24h")
 	if strings.Count(strings.TrimSpace(token), ".") != 2 || strings.ContainsAny(strings.TrimSpace(token), " \n\t") {
 		t.Fatalf("standard output of token: got %q, want the token alone", token)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"firemode/api"
+	"firemode/cli"
 
 	"github.com/gofrs/flock"
 	"github.com/pocketbase/pocketbase/apis"
@@ -48,7 +49,7 @@ func lockDataDir(dir string) (release func(), err error) {
 
 // serve answers requests on addr, and diagnostics on diagAddr, until the
 // process is told to stop. Port 0 takes a free one; the addresses are printed.
-func (p *parts) serve(app core.App, addr, diagAddr string) error {
+func (p *parts) serve(app core.App, deps cli.Deps, addr, diagAddr string) error {
 	release, err := lockDataDir(app.DataDir())
 	if err != nil {
 		return err
@@ -68,10 +69,8 @@ func (p *parts) serve(app core.App, addr, diagAddr string) error {
 	go func() { _ = diagnostics.Serve(diagListener) }() // ends with Close below
 	defer diagnostics.Close()
 
-	if !app.IsBootstrapped() {
-		if err := app.Bootstrap(); err != nil {
-			return fmt.Errorf("open %s: %w", app.DataDir(), err)
-		}
+	if err := cli.Prepare(app, deps); err != nil {
+		return err
 	}
 	finishInFlight(app)
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{

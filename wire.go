@@ -18,10 +18,8 @@ import (
 	"firemode/pgsync"
 
 	"github.com/pocketbase/pocketbase"
-	"github.com/pocketbase/pocketbase/cmd"
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/hook"
-	"github.com/spf13/cobra"
 )
 
 // parts are the pieces of one process that outlive a request.
@@ -62,16 +60,11 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 		Version: version, Development: cfg.Development(), HTTP: cfg.HTTP, Diag: cfg.Diag, MirrorDSN: cfg.DatabaseURL,
 		Tokens: p.tokens,
 		Merge:  func(app core.App) *merge.Service { return merge.New(app, merge.Config{}) },
-		Serve: func(_ context.Context, httpAddr, diagAddr string) error {
-			return p.serve(pb, httpAddr, diagAddr)
-		},
+	}
+	deps.Serve = func(_ context.Context, httpAddr, diagAddr string) error {
+		return p.serve(pb, deps, httpAddr, diagAddr)
 	}
 	pb.RootCmd.AddCommand(cli.Commands(pb, deps)...)
-
-	superuser := cmd.NewSuperuserCommand(pb)
-	// PocketBase's command takes the data directory to be open and migrated already.
-	superuser.PersistentPreRunE = func(*cobra.Command, []string) error { return cli.Prepare(pb, deps) }
-	pb.RootCmd.AddCommand(superuser)
 }
 
 // bindServe mounts the routes before the router is built and starts the
@@ -80,12 +73,6 @@ func (p *parts) bindServe(app core.App) {
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{
 		Id: "firemode.serve",
 		Func: func(e *core.ServeEvent) error {
-			if err := p.tokens.ApplySecret(e.App); err != nil {
-				return fmt.Errorf("apply the token secret: %w", err)
-			}
-			if err := pgsync.Arm(e.App, pgsync.Mirrored()); err != nil {
-				return fmt.Errorf("arm the change log: %w", err)
-			}
 			if err := p.merge.Start(context.Background()); err != nil {
 				return fmt.Errorf("start the merge service: %w", err)
 			}

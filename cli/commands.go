@@ -42,6 +42,7 @@ func Commands(app core.App, deps Deps) []*cobra.Command {
 		seedCommand(app, deps),
 		tokenCommand(app, deps),
 		mirrorCommand(app, deps),
+		superuserCommand(app, deps),
 		keysCommand(),
 		smokeCommand(),
 	}
