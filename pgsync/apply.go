@@ -135,17 +135,7 @@ func (x *txn) applyMarker(ctx context.Context, e entry) error {
 		}
 		return x.reshape(ctx, state, next, e.seq)
 	case opDropped:
-		if state.table == nil {
-			return nil
-		}
-		err := x.longer(ctx, func(ctx context.Context) error { return setTableAside(ctx, x.s.conn, state.table, e.seq) })
-		if err != nil {
-			return err
-		}
-		delete(x.reg, e.coll)
-		x.batch.Queue(sqlForgetShape, x.s.origin, e.coll)
-		x.batch.Queue("DELETE FROM fm_sync.quarantine WHERE origin = $1 AND coll = $2", x.s.origin, e.coll)
-		return x.flush(ctx)
+		return x.drop(ctx, e.coll, e.seq)
 	case opResync:
 		if state.table == nil {
 			return nil
@@ -154,6 +144,22 @@ func (x *txn) applyMarker(ctx context.Context, e entry) error {
 		return nil
 	}
 	return &holdError{"drift", fmt.Sprintf("log entry %d has the unknown operation %d", e.seq, e.op)}
+}
+
+// drop sets the table of a deleted collection aside.
+func (x *txn) drop(ctx context.Context, coll string, seq int64) error {
+	t := x.reg.table(coll)
+	if t == nil {
+		return nil
+	}
+	err := x.longer(ctx, func(ctx context.Context) error { return setTableAside(ctx, x.s.conn, t, seq) })
+	if err != nil {
+		return err
+	}
+	delete(x.reg, coll)
+	x.batch.Queue(sqlForgetShape, x.s.origin, coll)
+	x.batch.Queue("DELETE FROM fm_sync.quarantine WHERE origin = $1 AND coll = $2", x.s.origin, coll)
+	return x.flush(ctx)
 }
 
 // reshape brings the table to its next shape and remembers it with the position.
@@ -170,9 +176,14 @@ func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq in
 		return err
 	}
 	cursor := state.resync
-	if resync && state.table != nil {
-		// The stored hashes vouch for values that are gone.
-		x.batch.Queue("UPDATE "+next.pgName()+" SET _hash = ''::bytea WHERE _origin = $1", x.s.origin)
+	if resync || state.table == nil {
+		// The stored hashes vouch for values that are gone. Rows of a mirror that was there before this one count from
+		// another beginning: whatever comes next is newer than they are.
+		tag, err := x.s.conn.Exec(ctx, "UPDATE "+next.pgName()+" SET _hash = ''::bytea, _ver = 0 WHERE _origin = $1", x.s.origin)
+		if err != nil {
+			return err
+		}
+		resync = resync || tag.RowsAffected() > 0
 	}
 	if resync {
 		cursor = ptr("")

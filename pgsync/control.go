@@ -72,7 +72,12 @@ func migrateControl(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	if done, err := applied(ctx, conn, steps); err != nil || done == len(steps) {
+	var schemas bool
+	if err := conn.QueryRow(ctx, `SELECT to_regnamespace('fm_sync') IS NOT NULL AND to_regnamespace('fm_mirror') IS NOT NULL`).
+		Scan(&schemas); err != nil {
+		return err
+	}
+	if done, err := applied(ctx, conn, steps); err != nil || schemas && done == len(steps) {
 		return err
 	}
 	tx, err := conn.Begin(ctx)

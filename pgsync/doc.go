@@ -36,5 +36,5 @@
 // # What it does not do
 //
 // It opens no sealed field and does not know the keys. It does not write to SQLite, except to prune the log and to note
-// where a long backlog may be cut. Rebuilding from a fork is an operator's decision and not made here.
+// where a long backlog may be cut. Which of two logs is the right one is an operator's decision: see [Adopt].
 package pgsync

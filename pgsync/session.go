@@ -52,8 +52,8 @@ func dial(ctx context.Context, cfg Config) (*pgx.Conn, error) {
 }
 
 // openSession connects, takes the lease and reads where the mirror stands. takeOver lets it take a lease that an
-// earlier worker of the same node still holds.
-func openSession(ctx context.Context, cfg Config, src *source, node string, takeOver bool) (*session, error) {
+// earlier worker of the same node still holds; adopt makes it accept a log that is not the mirrored one.
+func openSession(ctx context.Context, cfg Config, src *source, node string, takeOver, adopt bool) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timeout)
 	defer cancel()
 	sourceID, err := src.id(ctx)
@@ -68,19 +68,25 @@ func openSession(ctx context.Context, cfg Config, src *source, node string, take
 		return nil, err
 	}
 	s := &session{cfg: cfg, conn: conn, node: node, reg: registry{}, guardsDue: true, renewed: time.Now()}
-	if err := s.open(ctx, src, sourceID, takeOver); err != nil {
+	if err := s.open(ctx, src, sourceID, takeOver, adopt); err != nil {
 		s.close(ctx)
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *session) open(ctx context.Context, src *source, sourceID string, takeOver bool) error {
+func (s *session) open(ctx context.Context, src *source, sourceID string, takeOver, adopt bool) error {
 	if err := migrateControl(ctx, s.conn); err != nil {
 		return err
 	}
 	if _, err := s.conn.Exec(ctx, sqlAddOrigin, sourceID); err != nil {
 		return fmt.Errorf("add origin: %w", err)
+	}
+	if !adopt {
+		// Looked at before the lease is asked for: a database that must hold anyway takes it from nobody.
+		if err := s.checkLog(ctx, src, sourceID); err != nil {
+			return err
+		}
 	}
 	claimed, err := queryOne(ctx, s.conn, sqlClaim, []any{sourceID, s.node, float64(s.cfg.Lease.Milliseconds()), takeOver},
 		&s.origin, &s.pos.Epoch, &s.pos.Seq, &s.pos.Nonce, &s.term)
@@ -96,6 +102,9 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 	if err := s.countQuarantined(ctx); err != nil {
 		return err
 	}
+	if adopt {
+		return s.restart(ctx, src, true)
+	}
 	h, err := src.head(ctx, s.pos.Seq)
 	if err != nil {
 		return err
@@ -104,9 +113,23 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 		return err
 	}
 	if s.pos.Seq == 0 && h.first > 1 {
-		return s.startFromSnapshot(ctx, src)
+		return s.restart(ctx, src, false)
 	}
 	return s.checkShapes(ctx)
+}
+
+func (s *session) checkLog(ctx context.Context, src *source, sourceID string) error {
+	var pos Pos
+	_, err := queryOne(ctx, s.conn, `SELECT epoch, seq, nonce FROM fm_sync.origin WHERE source_id = $1`, []any{sourceID},
+		&pos.Epoch, &pos.Seq, &pos.Nonce)
+	if err != nil {
+		return fmt.Errorf("read position: %w", err)
+	}
+	h, err := src.head(ctx, pos.Seq)
+	if err != nil {
+		return err
+	}
+	return checkFork(pos, h)
 }
 
 func (s *session) readShapes(ctx context.Context) error {
@@ -137,9 +160,10 @@ func (s *session) countQuarantined(ctx context.Context) error {
 	return s.conn.QueryRow(ctx, sqlCountQuarantined, s.origin).Scan(&s.quarantined, &s.orphans)
 }
 
-// startFromSnapshot begins with a log whose first entries are gone: the mirror takes the shapes and the end of the log
-// of one moment, and every table is compared from there.
-func (s *session) startFromSnapshot(ctx context.Context, src *source) error {
+// restart leaves the log behind the mirror aside: the mirror takes the shapes and the end of the log of one moment, and
+// every table is compared from there. It begins a mirror whose log has lost its first entries, and with newEpoch it
+// accepts a log that is not the one that was mirrored.
+func (s *session) restart(ctx context.Context, src *source, newEpoch bool) error {
 	last, tables, err := src.shapes(ctx)
 	if err != nil || last == 0 {
 		return err
@@ -149,9 +173,24 @@ func (s *session) startFromSnapshot(ctx context.Context, src *source) error {
 		return err
 	}
 	return s.attempt(ctx, Pos{s.pos.Epoch, last, nonce}, at, false, func(x *txn) error {
+		if newEpoch {
+			x.batch.Queue("UPDATE fm_sync.origin SET epoch = epoch + 1 WHERE origin = $1", s.origin)
+			x.to.Epoch++
+		}
+		present := map[string]bool{}
 		for _, t := range tables {
-			if err := x.reshape(ctx, tableState{resync: ptr("")}, t, last); err != nil {
+			present[t.Coll] = true
+			state := x.reg[t.Coll]
+			state.resync = ptr("")
+			if err := x.reshape(ctx, state, t, last); err != nil {
 				return err
+			}
+		}
+		for coll := range x.reg {
+			if !present[coll] {
+				if err := x.drop(ctx, coll, last); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

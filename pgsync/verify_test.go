@@ -60,7 +60,7 @@ func TestVerifyWaitsForTheMirror(t *testing.T) {
 	app := smallApp(t)
 	dsn := pgtest.Database(t)
 	addParent(t, app, "p")
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	if _, err := Verify(ctx, app, dsn); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("verify without a worker: %v, want deadline exceeded", err)

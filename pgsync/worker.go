@@ -155,7 +155,7 @@ func (w *Worker) run(ctx context.Context) {
 // step does one bounded piece of work and never waits for time to pass. more says that there is work left.
 func (w *Worker) step(ctx context.Context) (more bool, err error) {
 	if w.ses == nil {
-		ses, err := openSession(ctx, w.cfg, w.src, w.node, !w.wasFenced)
+		ses, err := openSession(ctx, w.cfg, w.src, w.node, !w.wasFenced, false)
 		if err != nil {
 			return false, err
 		}
