@@ -94,6 +94,7 @@ binary with its database inside, mirrored into PostgreSQL for reporting.
 
 A first look:      firemode seed --demo && firemode serve
 All settings:      README.md, or .env.example`
+	pb.RootCmd.SetErr(os.Stderr) // PocketBase's own writer makes everything red and hides that it is a terminal
 	pb.RootCmd.SilenceErrors, pb.RootCmd.SilenceUsage = true, true
 	pb.RootCmd.FParseErrWhitelist = cobra.FParseErrWhitelist{} // an unknown flag is a mistake, not noise
 	pb.RootCmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageMistake{err} })

@@ -317,6 +317,9 @@ func TestSeedScale(t *testing.T) {
 	if r := p.seed(t, "--scale", "30"); r.Added != 0 {
 		t.Errorf("again: added %d", r.Added)
 	}
+	if out, errs, err := p.run("seed", "--scale", "30"); err != nil || errs != "" || !strings.Contains(out, "load.inspector") {
+		t.Errorf("without a terminal: got %v, on standard error %q, on standard output\n%s", err, errs, out)
+	}
 	if r := p.seed(t, "--scale", "40"); r.total(collections.Buildings) != 40 {
 		t.Errorf("scale 40: got %d buildings", r.total(collections.Buildings))
 	}

@@ -51,7 +51,7 @@ func (m maker) picture(b place, c check, r reading, at time.Time) picture {
 	sum := m.sum("picture", b.name+c.rule+at.String())
 	img := newPicture(sum[0])
 	if r.value != "" {
-		gauge(img, image.Pt(pictureWidth/2, 132), 84, float64(sum[1])/255)
+		gauge(img, image.Pt(pictureWidth/2, 140), 80, float64(sum[1])/255)
 	} else {
 		tag(img, image.Rect(80, 62, pictureWidth-80, 200))
 	}

@@ -151,13 +151,20 @@ func TestPlansHoldWhatTheyPromise(t *testing.T) {
 		}
 		contested, resolved := 0, 0
 		for _, v := range visits {
+			waiting := 0
 			for _, f := range v.findings {
 				if f.contested != nil {
 					contested++
 				}
+				if f.contested != nil && !f.resolved {
+					waiting++
+				}
 				if f.resolved {
 					resolved++
 				}
+			}
+			if v.status == collections.SessionActive && waiting == 0 {
+				t.Errorf("seed %d: no conflict waits in the active session at %s", seed, v.place.name)
 			}
 		}
 		if contested < 30 || resolved < 10 || resolved >= contested {

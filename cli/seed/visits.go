@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,12 +16,14 @@ const (
 	visitsPerBuilding = 4 // one a quarter; the second of them is the annual one
 	annualVisit       = 1
 	quarterDays       = 91
-	reviewAfterDays   = 14 // an older session is in review
+	reviewAfterDays   = 21 // an older session is in review
 	lockAfterDays     = 45 // a still older one is signed and locked
 	// Of a hundred checks, how many find a fault, and how many are recorded as
 	// passed by one device and as failed by the other.
 	faultPercent     = 4
 	contestedPercent = 7
+	// Sessions that are not locked show what waiting for a decision looks like.
+	openContestedPercent = 25
 )
 
 // visit is one test session and everything found at it.
@@ -96,6 +99,10 @@ func (m maker) visit(b place, index, n int) (visit, error) {
 
 func (m maker) findings(b place, key string, annual bool, status string, at time.Time) []finding {
 	r := m.rand("findings", key)
+	contested := contestedPercent
+	if status != collections.SessionLocked {
+		contested = openContestedPercent
+	}
 	var out []finding
 	for _, c := range checks {
 		if c.yearly && !annual || !c.yearly && r.IntN(10) < 3 {
@@ -106,7 +113,7 @@ func (m maker) findings(b place, key string, annual bool, status string, at time
 		case chance < faultPercent: // both found the fault
 			f.reading = c.bad(r)
 			f.picture = m.picture(b, c, f.reading, at)
-		case chance < faultPercent+contestedPercent: // one passed what the other failed
+		case chance < faultPercent+contested: // one passed what the other failed
 			bad := c.bad(r)
 			f.contested = &bad
 			f.picture = m.picture(b, c, bad, at)
@@ -114,6 +121,12 @@ func (m maker) findings(b place, key string, annual bool, status string, at time
 			f.resolved = status == collections.SessionLocked && r.IntN(3) > 0
 		}
 		out = append(out, f)
+	}
+	// No active session is without a conflict: it is what a newcomer opens first.
+	isContested := func(f finding) bool { return f.contested != nil }
+	if f := &out[0]; status == collections.SessionActive && !slices.ContainsFunc(out, isContested) {
+		bad := f.check.bad(r)
+		f.reading, f.contested, f.picture = f.check.good(r), &bad, m.picture(b, f.check, bad, at)
 	}
 	return out
 }
