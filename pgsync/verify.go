@@ -55,7 +55,7 @@ func Verify(ctx context.Context, app core.App, dsn string) (Report, error) {
 	}
 	defer src.close()
 	conn, err := dial(ctx, cfg)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return Report{}, fmt.Errorf("verify: %w", ctx.Err())
 	}
 	if err != nil {

@@ -17,6 +17,8 @@ const (
 	observeEvery = time.Second
 	// logEvery limits the log to one line a minute per lasting trouble.
 	logEvery = time.Minute
+	// stopGrace is what a batch on its way gets to arrive when the worker is stopped.
+	stopGrace = 2 * time.Second
 )
 
 // Worker carries the log to PostgreSQL. One goroutine does all of it; nothing it meets stops or slows a write of the
@@ -89,8 +91,8 @@ func (w *Worker) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// Stop ends the worker and waits until it has; what is not mirrored yet stays in the log. It may be called again, and
-// before Start.
+// Stop ends the worker and waits until it has. A batch on its way gets two seconds to arrive; what is not mirrored yet
+// stays in the log. It may be called again, and before Start.
 func (w *Worker) Stop() {
 	w.mu.Lock()
 	w.stopped = true
@@ -139,8 +141,17 @@ func (w *Worker) run(ctx context.Context) {
 		w.setState(StateStopped, "")
 	}()
 	w.setState(StateConnecting, "")
+	work, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	defer context.AfterFunc(ctx, func() {
+		if state := w.Status().State; state != StateLive && state != StateResync {
+			abort() // an attempt to connect has nothing to finish
+			return
+		}
+		time.AfterFunc(stopGrace, abort)
+	})()
 	for ctx.Err() == nil {
-		more, err := w.step(ctx)
+		more, err := w.step(work)
 		if err == nil {
 			w.recovered()
 			if !more {
