@@ -18,13 +18,12 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	collections.UseSealer(keys)
-	// PocketBase keeps a cron ticker per app in a goroutine that only a process
-	// exit ends; everything else has to be gone.
+	before := goleak.IgnoreCurrent()
 	code := m.Run()
 	testapp.Cleanup()
 	browser.Cleanup()
 	if code == 0 {
-		if err := goleak.Find(goleak.IgnoreCurrent()); err != nil {
+		if err := goleak.Find(before); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
 			code = 1
 		}

@@ -237,6 +237,6 @@ func TestDiagnostics(t *testing.T) {
 func TestBodyLimitOfPocketBaseIsOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	content := pngOf(t, 9) + strings.Repeat("z", 40<<20)
+	content := pngOf(t, 9) + strings.Repeat("z", 33<<20)
 	w.upload("inspector", "large-0001", content).want(201)
 }
