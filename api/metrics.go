@@ -47,12 +47,26 @@ func (m *Metrics) Gauge(name, help string, read func() float64) error {
 	return m.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
 }
 
+// counter adds a count that is kept elsewhere and only grows.
+func (m *Metrics) counter(name, help string, read func() float64) error {
+	return m.registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
+}
+
 // bindGauges adds what is read when somebody looks.
 func (s *service) bindGauges() error {
 	if s.Metrics == nil {
 		return nil
 	}
 	return errors.Join(
+		s.Metrics.Gauge("firemode_writer_queue_jobs", "Writes of documents that wait for their commit.", func() float64 {
+			return float64(s.Merge.Stats().QueuedJobs)
+		}),
+		s.Metrics.counter("firemode_writer_commits_total", "Transactions of the document writer.", func() float64 {
+			return float64(s.Merge.Stats().Commits)
+		}),
+		s.Metrics.counter("firemode_writer_jobs_total", "Writes in those transactions; their ratio is the size of a batch.", func() float64 {
+			return float64(s.Merge.Stats().Jobs)
+		}),
 		s.Metrics.Gauge("firemode_realtime_clients", "Open realtime streams.", func() float64 {
 			return float64(s.app.SubscriptionsBroker().TotalClients())
 		}),

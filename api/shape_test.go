@@ -207,6 +207,7 @@ func TestDiagnostics(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.do(request{method: "GET", path: "/v1/buildings/" + w.building, as: "manager"}).want(200)
+	w.results("inspector", "diag-0001", map[string]any{"changes": []any{set("/a", 1)}}).want(200)
 	server := httptest.NewServer(api.Diagnostics(w.deps))
 	t.Cleanup(server.Close)
 	get := func(path string) string {
@@ -216,7 +217,8 @@ func TestDiagnostics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`firemode_http_requests_total{method="GET",route="/v1/buildings/{id}",status="200"} 1`, "firemode_http_request_duration_seconds_bucket",
-		"firemode_realtime_clients 0", "firemode_mirror_ready 1", "go_goroutines",
+		"firemode_realtime_clients 0", "firemode_mirror_ready 1", "firemode_writer_queue_jobs 0",
+		"firemode_writer_commits_total 1", "firemode_writer_jobs_total 1", "go_goroutines",
 	} {
 		if !strings.Contains(get("/metrics"), want) {
 			t.Errorf("/metrics has no %s", want)

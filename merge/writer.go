@@ -49,6 +49,8 @@ type writer struct {
 	mu    sync.RWMutex // guards queue and done; held for reading while sending
 	queue chan *job    // nil while stopped
 	done  chan struct{}
+
+	commits, jobs atomic.Int64 // for Stats
 }
 
 func (w *writer) start() {
@@ -162,6 +164,8 @@ func (w *writer) commit(first *job, queue chan *job) {
 	if r != nil {
 		r.settle(outcome == nil)
 	}
+	w.commits.Add(1)
+	w.jobs.Add(int64(len(ran)))
 	for _, j := range ran {
 		if j.err == nil {
 			j.err = outcome
