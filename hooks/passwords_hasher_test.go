@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -222,5 +223,44 @@ func TestHasherDefaults(t *testing.T) {
 	}
 	if c := NewHasher(HasherConfig{MemoryKiB: 4096, MaxMemoryKiB: 8}).config; c.MaxMemoryKiB != 4096 {
 		t.Errorf("bound below one hash: got %d KiB, want it raised to 4096", c.MaxMemoryKiB)
+	}
+}
+
+func TestPHCHasOneSpelling(t *testing.T) {
+	t.Parallel()
+	h := NewHasher(cheap)
+	good, err := h.hash(t.Context(), rightPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parsePHC(good); err != nil {
+		t.Fatalf("our own hash: %v", err)
+	}
+	b64 := base64.RawStdEncoding.EncodeToString
+	salt, key := b64(make([]byte, 16)), b64(make([]byte, 32))
+	for name, bad := range map[string]string{
+		"empty":           "",
+		"locked":          lockedHash,
+		"bcrypt":          "$2a$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy",
+		"argon2i":         strings.Replace(good, "argon2id", "argon2i", 1),
+		"other version":   strings.Replace(good, "v=19", "v=16", 1),
+		"no time":         strings.Replace(good, "t=1", "t=0", 1),
+		"no lanes":        strings.Replace(good, "p=1", "p=0", 1),
+		"lanes overflow":  strings.Replace(good, "p=1", "p=256", 1),
+		"too much memory": strings.Replace(good, "m=8,", "m=4194305,", 1),
+		"too little":      strings.Replace(good, "m=8,", "m=7,", 1),
+		"leading zero":    strings.Replace(good, "m=8,", "m=08,", 1),
+		"negative":        strings.Replace(good, "t=1", "t=-1", 1),
+		"trailing":        good + "$",
+		"space":           good + " ",
+		"padding":         good + "=",
+		"keyid":           strings.Replace(good, "p=1", "p=1,keyid=a", 1),
+		"short key":       "$argon2id$v=19$m=8,t=1,p=1$" + salt + "$" + b64(make([]byte, 8)),
+		"short salt":      "$argon2id$v=19$m=8,t=1,p=1$" + b64(make([]byte, 4)) + "$" + key,
+		"long key":        "$argon2id$v=19$m=8,t=1,p=1$" + salt + "$" + b64(make([]byte, 65)),
+	} {
+		if got, err := parsePHC(bad); err == nil {
+			t.Errorf("%s: parsed %q as %+v, want it refused", name, bad, got)
+		}
 	}
 }
