@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 
 	"firemode/hooks"
 
@@ -98,8 +97,8 @@ const (
 		"base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 
-// hstsMaxAge: one year, the least that browsers' preload lists take.
-const hstsMaxAge = 365 * 24 * time.Hour
+// hstsPolicy holds for one year, the least that browsers' preload lists take.
+const hstsPolicy = "max-age=31536000; includeSubDomains"
 
 // secureHeaders sets what every answer carries. A handler may set its own
 // policy later; the admin UI and stored files bring theirs.
@@ -110,7 +109,7 @@ func secureHeaders(e *core.RequestEvent) {
 	h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
 	h.Set("Permissions-Policy", "camera=(self), geolocation=(self), microphone=()")
 	if e.IsTLS() {
-		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+		h.Set("Strict-Transport-Security", hstsPolicy)
 	}
 	switch {
 	case ours(path), strings.HasPrefix(path, "/health"), path == "/openapi.json":

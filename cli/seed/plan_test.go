@@ -30,7 +30,8 @@ func TestIDsAreValidAndStable(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	if m.id("a", "b", anchor) != m.id("a", "b", anchor) || m.id("a", "b", anchor) == (maker{2, anchor}).id("a", "b", anchor) {
+	first, again := m.id("a", "b", anchor), m.id("a", "b", anchor)
+	if first != again || first == (maker{2, anchor}).id("a", "b", anchor) {
 		t.Error("ids depend on something else than seed and name")
 	}
 	if early, late := m.id("z", "1", anchor), m.id("a", "1", anchor.Add(time.Second)); early >= late {
