@@ -22,6 +22,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/types"
 	_ "golang.org/x/image/webp"
 )
@@ -97,7 +98,17 @@ func (c *call) uploadEvidence(in *uploadInput) (*output[evidenceItem], error) {
 	c.route = "/v1/evidence"
 	f := u.form
 	c.body = []byte(digest([]byte(u.file.SHA256), []byte(f.SessionID), []byte(f.EvidenceType), []byte(f.Metadata), []byte(f.CapturedAt)))
-	return mutate(c, in.IdempotencyKey, func(c *call) (*reply[evidenceItem], error) { return c.storeEvidence(u) })
+	record, err := c.evidenceRecord(u)
+	if err != nil {
+		return nil, err
+	}
+	place := func() error {
+		if err := c.mayAddTo(f.SessionID); err != nil {
+			return err
+		}
+		return u.file.Place(c.app, record)
+	}
+	return mutateAfter(c, in.IdempotencyKey, place, func(c *call) (*reply[evidenceItem], error) { return c.storeEvidence(u, record) })
 }
 
 // receive reads the form: the file goes to a staging file as it comes. On an
@@ -261,19 +272,8 @@ func uploadProblem(r *http.Request, err error) error {
 	return p
 }
 
-// storeEvidence saves the record, which places the bytes, in the running
-// transaction.
-func (c *call) storeEvidence(u *upload) (*reply[evidenceItem], error) {
-	if err := c.mayAddTo(u.form.SessionID); err != nil {
-		return nil, err
-	}
-	same, err := c.app.FindFirstRecordByFilter(collections.Evidence,
-		collections.FieldSessionID+" = {:session} && "+collections.FieldChecksum+" = {:checksum}",
-		dbx.Params{"session": u.form.SessionID, "checksum": u.file.SHA256})
-	if err == nil {
-		view, err := evidenceView(same)
-		return &reply[evidenceItem]{status: http.StatusOK, etag: etagOf(same), body: view}, err
-	}
+// evidenceRecord is the unsaved record of an upload.
+func (c *call) evidenceRecord(u *upload) (*core.Record, error) {
 	r, err := newRecord(c.app, collections.Evidence, map[string]any{
 		collections.FieldSessionID: u.form.SessionID, collections.FieldEvidenceType: u.form.EvidenceType,
 		collections.FieldCreatedBy: c.userID(), collections.FieldRetainUntil: evidence.RetainUntil(c.Now()),
@@ -286,6 +286,22 @@ func (c *call) storeEvidence(u *upload) (*reply[evidenceItem], error) {
 	}
 	if t, err := time.Parse(time.RFC3339, u.form.CapturedAt); err == nil {
 		r.Set(collections.FieldCapturedAt, t)
+	}
+	return r, nil
+}
+
+// storeEvidence saves the record of an upload in the running transaction. Bytes
+// that the session has already stay as they are.
+func (c *call) storeEvidence(u *upload, r *core.Record) (*reply[evidenceItem], error) {
+	if err := c.mayAddTo(u.form.SessionID); err != nil {
+		return nil, err
+	}
+	same, err := c.app.FindFirstRecordByFilter(collections.Evidence,
+		collections.FieldSessionID+" = {:session} && "+collections.FieldChecksum+" = {:checksum}",
+		dbx.Params{"session": u.form.SessionID, "checksum": u.file.SHA256})
+	if err == nil {
+		view, err := evidenceView(same)
+		return &reply[evidenceItem]{status: http.StatusOK, etag: etagOf(same), body: view}, err
 	}
 	if err := u.file.Save(c.app, r); err != nil {
 		return nil, err

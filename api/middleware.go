@@ -60,6 +60,20 @@ func (s *service) rootMiddleware() *hook.Handler[*core.RequestEvent] {
 	}
 }
 
+// frameMiddleware runs right behind PocketBase's header middleware, which allows
+// frames of the same origin for everything. Only its own pages keep that.
+func frameMiddleware() *hook.Handler[*core.RequestEvent] {
+	return &hook.Handler[*core.RequestEvent]{
+		Id: "firemode.api.frames", Priority: apis.DefaultSecurityHeadersMiddlewarePriority + 1,
+		Func: func(e *core.RequestEvent) error {
+			if path := e.Request.URL.Path; !strings.HasPrefix(path, "/_/") && !strings.HasPrefix(path, "/api/files/") {
+				e.Response.Header().Set("X-Frame-Options", "DENY")
+			}
+			return e.Next()
+		},
+	}
+}
+
 // requestIDOf returns the id that the root middleware gave to e.
 func requestIDOf(e *core.RequestEvent) string {
 	id, _ := e.Get(hooks.RequestIDKey).(string)
@@ -128,9 +142,6 @@ func secureHeaders(e *core.RequestEvent) {
 // serveV1 hands a request to its operation. A trailing slash makes no
 // difference.
 func (s *service) serveV1(e *core.RequestEvent) error {
-	// PocketBase's header middleware ran after ours and allows frames of the
-	// same origin; data is never framed.
-	e.Response.Header().Set("X-Frame-Options", "DENY")
 	c := &call{service: s, app: s.app, event: e}
 	r := e.Request.WithContext(withCall(e.Request.Context(), c))
 	handle, allowed := s.routes.find(r)

@@ -65,6 +65,12 @@ func (r *reply[T]) encode() (*stored, error) {
 // mutate runs one act on records: idempotency, attribution and effect in one
 // transaction. act works on the call it is given, whose app is the transaction.
 func mutate[T any](c *call, key string, act func(c *call) (*reply[T], error)) (*output[T], error) {
+	return mutateAfter(c, key, func() error { return nil }, act)
+}
+
+// mutateAfter is mutate with something slow to do first, which no writer shall
+// wait for and a repeat shall not do again.
+func mutateAfter[T any](c *call, key string, prepare func() error, act func(c *call) (*reply[T], error)) (*output[T], error) {
 	t, earlier, err := c.begin(key, c.body)
 	if err != nil {
 		return nil, err
@@ -73,6 +79,9 @@ func mutate[T any](c *call, key string, act func(c *call) (*reply[T], error)) (*
 		return answered[T](earlier, true), nil
 	}
 	defer t.done()
+	if err := prepare(); err != nil {
+		return nil, err
+	}
 	var answer *stored
 	err = c.app.RunInTransaction(func(tx core.App) error {
 		defer audit.Attribute(tx, c.actor())()

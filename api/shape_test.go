@@ -102,6 +102,9 @@ func TestRequestIDAndHeaders(t *testing.T) {
 	if got := w.do(request{method: "GET", path: "/v1/users/me", as: "manager"}).header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control of /v1: got %q, want no-store", got)
 	}
+	if got := w.do(request{method: "GET", path: "/docs/"}).header.Get("X-Frame-Options"); got != "DENY" {
+		t.Errorf("X-Frame-Options of /docs/: got %q, want DENY", got)
+	}
 	if got := w.do(request{method: "GET", path: "/_/"}).header.Get("Content-Security-Policy"); strings.Contains(got, "default-src 'none'") {
 		t.Errorf("the admin UI lost its policy: %q", got)
 	}

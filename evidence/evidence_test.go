@@ -59,7 +59,7 @@ func record(t *testing.T, app core.App) *core.Record {
 		}
 		return r.Id
 	}
-	org := save(collections.Organisations, map[string]any{"name": "Assured " + t.Name(), "kind": "contractor"})
+	org := save(collections.Organisations, map[string]any{"name": "Assured " + uuid.NewString(), "kind": "contractor"})
 	building := save(collections.Buildings, map[string]any{"name": "Harbour Tower", "address": "1 Quay St", "building_type": "5", "organisation_id": org, "compliance_status": "pending"})
 	session := save(collections.TestSessions, map[string]any{"building_id": building, "session_name": "Annual", "status": "active"})
 	return make(collections.Evidence, map[string]any{"session_id": session, "evidence_type": "photo", "retain_until": evidence.RetainUntil(time.Now())})
@@ -158,6 +158,49 @@ func TestFailedTransactionLeavesNoBytes(t *testing.T) {
 	staged.Discard()
 	if got := files(t, app); len(got) != 0 {
 		t.Errorf("files: got %v, want none", got)
+	}
+}
+
+// Bytes placed ahead of the transaction belong to the record once it is saved,
+// and to nobody before.
+func TestPlaceAheadOfTheTransaction(t *testing.T) {
+	t.Parallel()
+	app, boom := testapp.New(t), errors.New("boom")
+	for name, row := range map[string]struct {
+		save  bool
+		err   error
+		files int
+	}{"saved": {true, nil, 1}, "never saved": {false, nil, 0}, "failed": {true, boom, 0}} {
+		staged, err := evidence.Stage(app, bytes.NewReader(picture(t)), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := record(t, app)
+		if err := staged.Place(app, r); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := files(t, app); len(got) != 2 {
+			t.Errorf("%s: files: got %v, want the staged and the placed one", name, got)
+		}
+		if row.save {
+			err := app.RunInTransaction(func(tx core.App) error {
+				defer staged.Discard() // as early as a caller may
+				return errors.Join(staged.Save(tx, r), row.err)
+			})
+			if !errors.Is(err, row.err) {
+				t.Fatalf("%s: got %v, want %v", name, err, row.err)
+			}
+		}
+		staged.Discard()
+		got := files(t, app)
+		if len(got) != row.files {
+			t.Errorf("%s: files: got %v, want %d", name, got, row.files)
+		}
+		for _, f := range got {
+			if err := os.Remove(f); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

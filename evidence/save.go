@@ -25,11 +25,33 @@ const retentionYears = 7
 // seven calendar years later, UTC. Days would fall short by the leap days.
 func RetainUntil(t time.Time) time.Time { return t.UTC().AddDate(retentionYears, 0, 0) }
 
+// Place puts the bytes where they will stay, under the id of record, which gets
+// one unless it is set. It is optional: Save does it too, but then the writers
+// of the whole database wait for the disk meanwhile. Bytes that were placed for
+// a record which is never saved are removed by Discard. A media type outside of
+// the allow-list is ErrMediaType.
+func (s *Staged) Place(app core.App, record *core.Record) error {
+	if err := s.CheckMediaType(); err != nil {
+		return err
+	}
+	// Their folder is named after the record, before any hook could name it.
+	if record.Id == "" {
+		record.Id = uuid.Must(uuid.NewV7()).String()
+	}
+	remove, err := s.place(app, record)
+	if err != nil {
+		return fmt.Errorf("place evidence: %w", err)
+	}
+	s.placedFor, s.remove = record.Id, remove
+	return nil
+}
+
 // Save fills id (unless set), checksum, size, media type and file of record, a
-// new one of the evidence collection with all else set, places the bytes and saves it. tx MUST
-// be a transaction; when it fails later on, the bytes are removed. A media type
-// outside the allow-list is ErrMediaType; a second copy of the same bytes in
-// one session fails PocketBase's validation of the unique index.
+// new one of the evidence collection with all else set, places the bytes unless
+// Place did, and saves it. tx MUST be a transaction; when it fails later on, the
+// bytes are removed. A media type outside of the allow-list is ErrMediaType; a
+// second copy of the same bytes in one session fails PocketBase's validation of
+// the unique index.
 func (s *Staged) Save(tx core.App, record *core.Record) error {
 	info := tx.TxInfo()
 	if info == nil {
@@ -41,7 +63,6 @@ func (s *Staged) Save(tx core.App, record *core.Record) error {
 	record.Set(collections.FieldChecksum, s.SHA256)
 	record.Set(collections.FieldSize, s.Size)
 	record.Set(collections.FieldMediaType, s.MediaType)
-	// Their folder is named after the record, before any hook could name it.
 	if record.Id == "" {
 		record.Id = uuid.Must(uuid.NewV7()).String()
 	}
@@ -50,10 +71,14 @@ func (s *Staged) Save(tx core.App, record *core.Record) error {
 	if err := tx.Validate(record); err != nil {
 		return err
 	}
-	remove, err := s.place(tx, record)
-	if err != nil {
-		return fmt.Errorf("place evidence: %w", err)
+	if s.placedFor != record.Id {
+		if err := s.Place(tx, record); err != nil {
+			return err
+		}
 	}
+	// From here on the transaction decides: Discard may come before its end.
+	remove := s.remove
+	s.remove = nil
 	info.OnComplete(func(txErr error) error {
 		if txErr != nil {
 			remove()
@@ -61,7 +86,19 @@ func (s *Staged) Save(tx core.App, record *core.Record) error {
 		return nil
 	})
 	record.SetRaw(collections.FieldFile, s.Name())
-	return tx.SaveNoValidate(record)
+	if err := tx.SaveNoValidate(record); err != nil {
+		remove()
+		return err
+	}
+	return nil
+}
+
+// removePlaced takes away placed bytes that belong to no record.
+func (s *Staged) removePlaced() {
+	if s.remove != nil {
+		s.remove()
+		s.remove = nil
+	}
 }
 
 // place puts the bytes where PocketBase looks for the record's file, and

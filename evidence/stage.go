@@ -39,6 +39,9 @@ type Staged struct {
 	MediaType string // sniffed, without parameters
 	Ext       string // with its dot, "" when the type has none
 	path      string
+
+	placedFor string // id of the record that the bytes were placed for
+	remove    func() // takes the placed bytes away; nil when none are, or they are saved
 }
 
 // Stage reads r to its end. On any error nothing stays on disk; a sender that
@@ -90,8 +93,11 @@ func bare(mediaType string) string {
 // Name is the file's name in storage.
 func (s *Staged) Name() string { return s.SHA256 + s.Ext }
 
-// Discard removes the staged bytes; those already placed stay.
-func (s *Staged) Discard() { _ = os.Remove(s.path) }
+// Discard removes the staged bytes, and placed ones whose record was not saved.
+func (s *Staged) Discard() {
+	s.removePlaced() // first: the staged file is what Sweep knows them by
+	_ = os.Remove(s.path)
+}
 
 // prefix keeps the first sniffBytes of what is written to it.
 type prefix struct{ bytes.Buffer }
