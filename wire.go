@@ -58,8 +58,8 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 
 	deps := cli.Deps{
 		Version: version, Development: cfg.Development(), HTTP: cfg.HTTP, Diag: cfg.Diag, MirrorDSN: cfg.DatabaseURL,
-		Tokens: p.tokens,
-		Merge:  func(app core.App) *merge.Service { return merge.New(app, merge.Config{}) },
+		Tokens: p.tokens, Keys: cfg.FernetKeys,
+		Merge: func(app core.App) *merge.Service { return merge.New(app, merge.Config{}) },
 	}
 	deps.Serve = func(_ context.Context, httpAddr, diagAddr string) error {
 		return p.serve(pb, deps, httpAddr, diagAddr)
@@ -137,10 +137,10 @@ func subcommand(args []string) string {
 // needsSecrets says whether the command line works on data, so that asking for
 // help or mistyping leaves no trace on the disk.
 func needsSecrets(args []string) bool {
-	for _, informs := range []string{"-h", "--help", "-v", "--version"} {
+	for _, informs := range []string{"-h", "--help", "-v", "--version", "generate"} {
 		if slices.Contains(args, informs) {
 			return false
 		}
 	}
-	return slices.Contains([]string{"serve", "migrate", "seed", "token", "mirror", "superuser"}, subcommand(args))
+	return slices.Contains([]string{"serve", "migrate", "seed", "token", "mirror", "keys", "superuser"}, subcommand(args))
 }

@@ -28,9 +28,12 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden help texts")
 
+// keyText is the key of keyring.
+var keyText = sync.OnceValue(sealed.Generate)
+
 // keyring seals in all tests of this package: it is one per process.
 var keyring = sync.OnceValue(func() *sealed.Keyring {
-	ring, err := sealed.Parse(sealed.Generate())
+	ring, err := sealed.Parse(keyText())
 	if err != nil {
 		panic(err)
 	}
@@ -57,10 +60,10 @@ func parts() (func(core.App), cli.Deps) {
 	tokens := hooks.NewTokens(hooks.TokensConfig{Secret: []byte(rootSecret)})
 	deps := cli.Deps{
 		Version: "1.2.3", Development: true, HTTP: "127.0.0.1:5000", Diag: "127.0.0.1:6060",
-		Tokens: tokens,
-		Merge:  func(app core.App) *merge.Service { return merge.New(app, merge.Config{}) },
-		Serve:  func(context.Context, string, string) error { return nil },
-		Now:    func() time.Time { return noon },
+		Tokens: tokens, Keys: keyring(),
+		Merge: func(app core.App) *merge.Service { return merge.New(app, merge.Config{}) },
+		Serve: func(context.Context, string, string) error { return nil },
+		Now:   func() time.Time { return noon },
 	}
 	return func(app core.App) { hooks.Register(app, hooks.Deps{Hasher: hasher, Tokens: tokens}) }, deps
 }

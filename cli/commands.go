@@ -10,6 +10,7 @@ import (
 	"firemode/hooks"
 	"firemode/merge"
 	"firemode/pgsync"
+	"firemode/sealed"
 
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type Deps struct {
 	MirrorDSN   string // PostgreSQL of the mirror; "" is no mirror
 
 	Tokens *hooks.Tokens
+	Keys   *sealed.Keyring // of sealed fields
 	// Merge makes the writer of session documents; the command starts and stops it.
 	Merge func(app core.App) *merge.Service
 	// Serve answers requests until ctx ends.
@@ -43,7 +45,7 @@ func Commands(app core.App, deps Deps) []*cobra.Command {
 		tokenCommand(app, deps),
 		mirrorCommand(app, deps),
 		superuserCommand(app, deps),
-		keysCommand(),
+		keysCommand(app, deps),
 		smokeCommand(),
 	}
 }

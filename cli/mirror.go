@@ -21,10 +21,11 @@ const (
 	verifyDefaultTimeout = 10 * time.Minute
 )
 
-// errMirrorUnequal and errMirrorOff end mirror verify.
+// errMirrorUnequal, errMirrorOff and errAdoptUnsure end the mirror commands.
 var (
 	errMirrorUnequal = errors.New("PostgreSQL differs from SQLite; the server repairs it when it is started, or restart it now")
 	errMirrorOff     = errors.New("the mirror is off; set DATABASE_URL to turn it on")
+	errAdoptUnsure   = errors.New("rows that only PostgreSQL has are deleted from its tables; say --yes when this directory is the right one")
 )
 
 func mirrorCommand(app core.App, deps Deps) *cobra.Command {
@@ -101,8 +102,39 @@ error. Both databases stay usable meanwhile.`,
 	verify.Flags().BoolVar(&verifyJSON, "json", false, "print JSON")
 	verify.Flags().DurationVar(&timeout, "timeout", verifyDefaultTimeout, "give up after this long")
 
+	var sure bool
+	adopt := &cobra.Command{
+		Use:   "adopt",
+		Short: "Go on mirroring after a restored backup",
+		Long: `Say that this data directory is the one to mirror from now on, after the mirror was
+held because both databases remember different changes (a restored backup, a
+cloned disk). Every table in PostgreSQL is then made equal to SQLite: rows that
+only PostgreSQL has are deleted from its tables; its journal keeps what it has.`,
+		Example: "  firemode mirror adopt --yes",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case deps.MirrorDSN == "":
+				return errMirrorOff
+			case !sure:
+				return errAdoptUnsure
+			}
+			if err := Prepare(app, deps); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), mirrorTimeout)
+			defer cancel()
+			if err := pgsync.Adopt(ctx, app, deps.MirrorDSN); err != nil {
+				return fmt.Errorf("adopt: %w", err)
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), "adopted; the running server, or the next one, compares every table")
+			return err
+		},
+	}
+	adopt.Flags().BoolVar(&sure, "yes", false, "I know that this directory is the right one")
+
 	return group("mirror", "Look after the PostgreSQL mirror",
-		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify)
+		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify, adopt)
 }
 
 // mirrorProblem is the error that a status stands for, with what to do about it.
@@ -111,7 +143,7 @@ func mirrorProblem(st pgsync.Status) error {
 	case pgsync.StateConnecting:
 		return fmt.Errorf("the mirror cannot be read: %s (check DATABASE_URL, and that PostgreSQL runs and admits this host; FireMode itself works on without it)", st.LastError)
 	case pgsync.StateHeld:
-		return fmt.Errorf("the mirror is held and needs an operator: %s", st.LastError)
+		return fmt.Errorf("the mirror is held and needs an operator: %s (if this directory is the right one: firemode mirror adopt --yes)", st.LastError)
 	}
 	return nil
 }

@@ -113,3 +113,19 @@ func tamper(t *testing.T, dsn string) {
 		t.Fatalf("change a mirrored row: %d rows (%v)", tag.RowsAffected(), err)
 	}
 }
+
+// Adopting deletes what only PostgreSQL has, so it wants to be asked for twice.
+func TestMirrorAdopt(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t)
+	if _, _, err := p.run("mirror", "adopt", "--yes"); err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
+		t.Errorf("without a mirror: got %v", err)
+	}
+	p.deps.MirrorDSN = pgtest.Database(t)
+	if _, _, err := p.run("mirror", "adopt"); err == nil || !strings.Contains(err.Error(), "--yes") {
+		t.Errorf("without --yes: got %v", err)
+	}
+	if out := p.mustRun(t, "mirror", "adopt", "--yes"); !strings.HasPrefix(out, "adopted") {
+		t.Errorf("adopt: got %q", out)
+	}
+}

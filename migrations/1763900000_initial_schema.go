@@ -51,6 +51,11 @@ func init() {
 		if err := tx.Save(superusers); err != nil {
 			return fmt.Errorf("extend superusers: %w", err)
 		}
+		settings := tx.Settings()
+		settings.Meta.AppName = "FireMode"
+		if err := tx.Save(settings); err != nil {
+			return fmt.Errorf("name the application: %w", err)
+		}
 		return execAll(tx, triggers)
 	}, nil)
 }
