@@ -37,6 +37,7 @@ var guardedRoutes = map[string]routeCheck{
 	"POST /api/collections/{collection}/request-otp":            ownCollection,
 	"POST /api/collections/{collection}/request-password-reset": ownCollection,
 	"POST /api/collections/{collection}/confirm-password-reset": ownCollection,
+	"POST /v1/{path...}":                                        logout,
 }
 
 // registerGuard holds restricted superusers to guardedRoutes.
@@ -77,6 +78,14 @@ func guard(e *core.RequestEvent) error {
 // refuse says no without saying what is there.
 func refuse(e *core.RequestEvent) error {
 	return e.ForbiddenError("Your role does not allow this.", nil)
+}
+
+// logout admits the end of one's own session, and nothing else of /v1.
+func logout(e *core.RequestEvent, _ subject) error {
+	if strings.TrimRight(e.Request.URL.Path, "/") != "/v1/auth/logout" {
+		return refuse(e)
+	}
+	return e.Next()
 }
 
 func admit(e *core.RequestEvent, _ subject) error { return e.Next() }

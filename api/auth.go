@@ -159,7 +159,7 @@ func (c *call) revoke(in *revokeInput) (*output[revoked], error) {
 		r := hooks.Revocation{JTI: in.Body.TokenJTI, UserID: owner.Id, Reason: reason, By: c.auth().Id}
 		if own, ok := hooks.TokenOf(c.event); ok && own.JTI == r.JTI {
 			r.ExpiresAt = own.ExpiresAt
-		} else if owner.Id == c.auth().Id && !c.auth().IsSuperuser() && !c.isStaff() {
+		} else if owner.Id == c.auth().Id && !c.auth().IsSuperuser() {
 			// A jti says nothing of its owner, so "it is mine" cannot be believed.
 			return nil, newProblem(http.StatusForbidden, "You may revoke the token of this request, or all of yours.")
 		}

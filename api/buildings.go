@@ -213,6 +213,11 @@ func (c *call) createBuilding(in *createBuildingInput) (*output[building], error
 		if in.Body.OrganisationID != nil {
 			organisation = *in.Body.OrganisationID
 		}
+		// Before the save: whether another organisation has such a building is
+		// not the caller's to learn.
+		if !c.auth().IsSuperuser() && organisation != c.auth().GetString(collections.FieldOrganisationID) {
+			return nil, forbidden()
+		}
 		r.Set(collections.FieldOrganisationID, organisation)
 		return c.saveBuilding(r, in.Body.values(), http.StatusCreated)
 	})

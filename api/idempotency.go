@@ -106,7 +106,9 @@ func (c *call) begin(key string, request ...[]byte) (*ticket, *stored, error) {
 			FieldError{Pointer: "/Idempotency-Key", In: "header", Detail: "must be 1 to 255 printable ASCII characters without spaces"})
 	}
 	t.keyHash = digest([]byte(key))
-	t.requestHash = digest(append([][]byte{[]byte(strings.TrimRight(c.event.Request.URL.Path, "/"))}, request...)...)
+	// Who was somebody else when they asked first gets no answer made for then.
+	rights := []byte(c.auth().GetString(collections.FieldRole) + "/" + c.auth().GetString(collections.FieldOrganisationID))
+	t.requestHash = digest(append([][]byte{[]byte(strings.TrimRight(c.event.Request.URL.Path, "/")), rights}, request...)...)
 	t.slot = digest([]byte(c.principal()), []byte(c.event.Request.Method), []byte(c.route), []byte(key))
 	if !c.inFlight.enter(t.slot) {
 		return nil, nil, conflict("The first request with this idempotency key is still running.", nil).again(inFlightRetry)

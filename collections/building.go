@@ -45,6 +45,13 @@ func buildingGrants() *core.Collection {
 	b.index(false, FieldUserID, FieldBuildingID)
 
 	manage := canManageBuilding(FieldBuildingID + ".")
-	b.rules(oneOf(manage, all(signedIn, FieldUserID+" = @request.auth.id")), manage, manage)
+	b.rules(oneOf(manage, all(signedIn, FieldUserID+" = @request.auth.id")),
+		all(manage, "@request.body.granted_by:isset = false"),
+		// An update rule judges the stored record only: a grant that could be
+		// moved would open somebody else's building.
+		all(manage,
+			"@request.body.building_id:isset = false",
+			"@request.body.user_id:isset = false",
+			"@request.body.granted_by:isset = false"))
 	return b.c
 }

@@ -25,7 +25,8 @@ func testSessions() *core.Collection {
 	// The document starts empty and belongs to the merge service.
 	noDocument := "@request.body.session_data:isset = false && @request.body.vector_clock:isset = false && @request.body.server_seq:isset = false"
 	b.rules(see,
-		all(see, roleIn(RoleInspector, RoleManager, RoleClient), noDocument),
+		all(see, roleIn(RoleInspector, RoleManager, RoleClient), noDocument,
+			oneOf("@request.body.status:isset = false", `@request.body.status = "`+SessionActive+`"`)),
 		"", // rename, review, lock and sign are operations of their own
 	)
 	return b.c

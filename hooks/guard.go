@@ -1,6 +1,8 @@
 package hooks
 
 import (
+	"strings"
+
 	"firemode/collections"
 
 	validation "github.com/pocketbase/ozzo-validation/v4"
@@ -32,8 +34,25 @@ func registerGuards(app core.App) {
 	app.OnRecordCreateRequest(ourNames...).Bind(&hook.Handler[*core.RecordRequestEvent]{
 		Id: "firemode.guard.created-by", Priority: priorityGuard,
 		Func: func(e *core.RecordRequestEvent) error {
-			if e.Collection.Fields.GetByName(collections.FieldCreatedBy) != nil {
-				e.Record.Set(collections.FieldCreatedBy, userID(e.Auth))
+			for _, by := range []string{collections.FieldCreatedBy, collections.FieldGrantedBy} {
+				if e.Collection.Fields.GetByName(by) != nil {
+					e.Record.Set(by, userID(e.Auth))
+				}
+			}
+			return e.Next()
+		},
+	})
+	for name, on := range map[string]*hook.TaggedHook[*core.RecordEvent]{
+		"create": app.OnRecordCreate(ourNames...), "update": app.OnRecordUpdate(ourNames...),
+	} {
+		on.Bind(&hook.Handler[*core.RecordEvent]{Id: "firemode.guard.no-nul." + name, Priority: priorityGuard, Func: refuseNUL})
+	}
+	app.OnRecordAuthRefreshRequest().Bind(&hook.Handler[*core.RecordAuthRefreshRequestEvent]{
+		Id: "firemode.guard.refresh-body", Priority: priorityGuard,
+		Func: func(e *core.RecordAuthRefreshRequestEvent) error {
+			// PocketBase reads the body late and takes a malformed one for a fault of its own.
+			if _, err := e.RequestInfo(); err != nil {
+				return e.BadRequestError("The body is not valid.", err)
 			}
 			return e.Next()
 		},
@@ -88,6 +107,20 @@ func registerGuards(app core.App) {
 			})
 		},
 	})
+}
+
+// refuseNUL refuses texts with a NUL character: PostgreSQL cannot hold one, so
+// the record would never reach the mirror.
+func refuseNUL(e *core.RecordEvent) error {
+	for _, f := range e.Record.Collection().Fields {
+		switch f.(type) {
+		case *core.TextField, *collections.EncryptedField:
+			if strings.ContainsRune(e.Record.GetString(f.GetName()), 0) {
+				return validation.Errors{f.GetName(): validation.NewError("validation_nul", "Must not contain the NUL character.")}
+			}
+		}
+	}
+	return e.Next()
 }
 
 // priorityGuard runs before PocketBase validates a record.
