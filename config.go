@@ -40,7 +40,7 @@ var variables = []variable{
 	{"ARGON2_MAX_MEMORY", "262144", "Argon2id memory of all hashes at once, KiB"},
 	{"DATABASE_URL", "", "PostgreSQL of the mirror; empty turns the mirror off"},
 	{"FIREMODE_ENV", development, "development or production; production refuses to start without JWT_SECRET and FERNET_KEY"},
-	{"FIREMODE_HTTP", "127.0.0.1:5000", "address of the API, the admin UI, /docs and the field app"},
+	{"FIREMODE_HTTP", "127.0.0.1:5000", "address of the API, the admin UI and /docs"},
 	{"FIREMODE_DIAG", "127.0.0.1:6060", "loopback address of /metrics, /memory and /debug/pprof/"},
 	{"FIREMODE_DATA", "pb_data", "data directory"},
 	{"FIREMODE_ALLOW_SCHEMA_EDIT", "false", "development only: let the admin UI change collections"},
@@ -144,8 +144,8 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	if c.Argon2.MemoryKiB < 8*uint32(c.Argon2.Parallelism) {
 		r.fail("ARGON2_MEMORY_COST", "must be at least 8 KiB per lane of ARGON2_PARALLELISM (RFC 9106, section 3.1)")
 	}
-	if host, _, err := net.SplitHostPort(c.Diag); err == nil && !loopback(host) {
-		r.fail("FIREMODE_DIAG", "must be a loopback address, since profiles and metrics need no login, got %q", c.Diag)
+	if err := checkLoopback(c.Diag); err != nil {
+		r.fail("FIREMODE_DIAG", "%w", err)
 	}
 	if c.AllowSchemaEdit && c.Env == production {
 		r.fail("FIREMODE_ALLOW_SCHEMA_EDIT", "is for development; in production the schema changes by migrations")
@@ -191,10 +191,12 @@ func (r *reader) secrets(c *Config) {
 	c.FernetKeys = ring
 }
 
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
+// checkLoopback refuses an address that other machines can reach. One that is
+// no address at all is somebody else's mistake to report.
+func checkLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("must be a loopback address, since profiles and metrics need no login, got %q", addr)
 	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	return nil
 }

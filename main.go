@@ -59,7 +59,9 @@ func run(getenv func(string) string) int {
 				filepath.Join(cfg.DataDir, generatedSecretsFile))
 		}
 	}
-	wire(pb, cfg)
+	if err := wire(pb, cfg); err != nil {
+		return usageError(err)
+	}
 
 	if _, _, err := pb.RootCmd.Find(os.Args[1:]); err != nil {
 		return usageError(err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"firemode/internal/testbin"
 )
@@ -85,6 +86,40 @@ func TestSecondServerIsRefused(t *testing.T) {
 	}
 	if code := first.Stop(t); code != exitOK {
 		t.Errorf("exit code after SIGTERM: got %d, want %d\n%s", code, exitOK, first.Log())
+	}
+}
+
+// Told to stop at any moment of its start, a server stops, with exit code 0.
+func TestStopWhileStarting(t *testing.T) {
+	t.Parallel()
+	env := testbin.Env{"FIREMODE_DATA": t.TempDir() + "/data"}
+	testbin.MustRun(t, env, "migrate", "up")
+	for delay := range 12 {
+		server := testbin.Launch(t, env)
+		// From before the first line of the program to after the last of its start.
+		<-time.After(time.Duration(delay) * 30 * time.Millisecond)
+		if code := server.Stop(t); code != exitOK && code != -1 { // -1: the signal came before it was listened for
+			t.Errorf("stopped after %d ms: exit code %d\n%s", delay*30, code, server.Log())
+		}
+	}
+}
+
+// Profiles and metrics need no login, so no door opens them to other machines.
+func TestDiagnosticsStayOnLoopback(t *testing.T) {
+	t.Parallel()
+	r := testbin.Run(t, testbin.Env{"FIREMODE_DATA": t.TempDir() + "/data"}, "serve", "--http", "127.0.0.1:0", "--diag", "0.0.0.0:0")
+	if r.Code != exitUsage || !strings.Contains(r.Stderr, "loopback") {
+		t.Errorf("serve --diag 0.0.0.0:0: exit code %d, want %d and the reason\n%s", r.Code, exitUsage, r.Stderr)
+	}
+}
+
+// Global flags before the command change nothing of what it needs.
+func TestFlagsBeforeTheCommand(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir() + "/elsewhere"
+	testbin.MustRun(t, nil, "--dir", dir, "migrate", "up")
+	if _, err := os.Stat(dir + "/" + generatedSecretsFile); err != nil {
+		t.Errorf("secrets of --dir %s: %v", dir, err)
 	}
 }
 

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"firemode/api"
@@ -49,7 +51,15 @@ func lockDataDir(dir string) (release func(), err error) {
 
 // serve answers requests on addr, and diagnostics on diagAddr, until the
 // process is told to stop. Port 0 takes a free one; the addresses are printed.
-func (p *parts) serve(app core.App, deps cli.Deps, addr, diagAddr string) error {
+func (p *parts) serve(ctx context.Context, app core.App, deps cli.Deps, addr, diagAddr string) error {
+	settle, ok := p.launch.begin(ctx)
+	if !ok {
+		return nil // told to stop before it began
+	}
+	defer settle()
+	if err := checkLoopback(diagAddr); err != nil {
+		return &usageMistake{fmt.Errorf("--diag %w", err)}
+	}
 	release, err := lockDataDir(app.DataDir())
 	if err != nil {
 		return err
@@ -72,7 +82,6 @@ func (p *parts) serve(app core.App, deps cli.Deps, addr, diagAddr string) error 
 	if err := cli.Prepare(app, deps); err != nil {
 		return err
 	}
-	finishInFlight(app)
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{
 		Id: "firemode.serve.listen", Priority: math.MaxInt, // after every part is bound
 		Func: func(e *core.ServeEvent) error {
@@ -80,11 +89,49 @@ func (p *parts) serve(app core.App, deps cli.Deps, addr, diagAddr string) error 
 			if err := e.Next(); err != nil {
 				return err
 			}
+			if err := ctx.Err(); err != nil {
+				return err // told to stop meanwhile
+			}
 			printAddresses(listener.Addr(), diagListener.Addr())
+			settle()
 			return nil
 		},
 	})
-	return apis.Serve(app, apis.ServeConfig{HttpAddr: listener.Addr().String(), ShowStartBanner: false})
+	err = apis.Serve(app, apis.ServeConfig{HttpAddr: listener.Addr().String(), ShowStartBanner: false})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// launch keeps stopping and starting apart: what ends the parts of a server
+// waits until all of them have started, or until starting was given up.
+type launch struct {
+	mu      sync.Mutex    // guards settled
+	settled chan struct{} // closed when starting is over; nil when it never began
+}
+
+// begin says that starting begins, unless ctx has ended. settle ends it and may
+// be called again.
+func (l *launch) begin(ctx context.Context) (settle func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, false
+	}
+	l.settled = make(chan struct{})
+	return sync.OnceFunc(func() { close(l.settled) }), true
+}
+
+// wait returns when starting is over. The context of begin MUST have ended, so
+// that nothing begins afterwards.
+func (l *launch) wait() {
+	l.mu.Lock()
+	settled := l.settled
+	l.mu.Unlock()
+	if settled != nil {
+		<-settled
+	}
 }
 
 // printAddresses tells a person where to go next, and scripts which ports were taken.
@@ -97,33 +144,17 @@ func printAddresses(api, diag net.Addr) {
 `, version, api, diag)
 }
 
-// finishInFlight lets acknowledged work end before the server goes. PocketBase
-// cancels every request first and waits one second; here new connections stop,
-// event streams are closed, and running requests may finish.
-func finishInFlight(app core.App) {
-	var server *http.Server
-	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{
-		Id: "firemode.serve.remember",
-		Func: func(e *core.ServeEvent) error {
-			server = e.Server
-			return e.Next()
-		},
-	})
-	app.OnTerminate().Bind(&hook.Handler[*core.TerminateEvent]{
-		Id: "firemode.serve.finish", Priority: -10000, // before PocketBase's own at -9999
-		Func: func(e *core.TerminateEvent) error {
-			if server != nil {
-				broker := e.App.SubscriptionsBroker()
-				for id := range broker.Clients() {
-					broker.Unregister(id)
-				}
-				ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
-				defer cancel()
-				if err := server.Shutdown(ctx); err != nil {
-					e.App.Logger().Warn("requests were cut off at shutdown", "error", err)
-				}
-			}
-			return e.Next()
-		},
-	})
+// drain lets acknowledged work end before the server goes. PocketBase cancels
+// every request first and waits one second; here new connections stop, event
+// streams are closed, and running requests may finish.
+func drain(app core.App, server *http.Server) {
+	broker := app.SubscriptionsBroker()
+	for id := range broker.Clients() {
+		broker.Unregister(id)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		app.Logger().Warn("requests were cut off at shutdown", "error", err)
+	}
 }

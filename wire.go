@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -30,10 +31,12 @@ type parts struct {
 	merge   *merge.Service
 	mirror  *pgsync.Worker // nil when the mirror is off
 	metrics *api.Metrics
+	launch  launch
+	server  *http.Server // set while starting; nil when nothing is served
 }
 
 // wire builds the parts, binds them to pb and adds the commands.
-func wire(pb *pocketbase.PocketBase, cfg Config) {
+func wire(pb *pocketbase.PocketBase, cfg Config) error {
 	collections.UseSealer(cfg.FernetKeys)
 	p := &parts{
 		cfg:     cfg,
@@ -41,6 +44,13 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 		tokens:  hooks.NewTokens(hooks.TokensConfig{Secret: cfg.JWTSecret, TTL: cfg.JWTLife}),
 		merge:   merge.New(pb, merge.Config{}),
 		metrics: api.NewMetrics(),
+	}
+	if cfg.DatabaseURL != "" {
+		worker, err := pgsync.New(pb, pgsync.Config{DSN: cfg.DatabaseURL})
+		if err != nil {
+			return fmt.Errorf("DATABASE_URL: %w", err)
+		}
+		p.mirror = worker
 	}
 	audit.Install(pb, audit.Config{
 		Version: version,
@@ -51,7 +61,7 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 	pgsync.Register(pb, pgsync.Mirrored())
 	adminui.Register(pb, adminui.Config{
 		Development: cfg.Development(), AllowSchemaEdits: cfg.AllowSchemaEdit,
-		Mirror: func() pgsync.Status { return p.mirror.Status() }, Actor: hooks.ActorOf,
+		Mirror: p.mirror.Status, Actor: hooks.ActorOf,
 	})
 	p.bindServe(pb)
 	p.bindTerminate(pb)
@@ -61,10 +71,11 @@ func wire(pb *pocketbase.PocketBase, cfg Config) {
 		Tokens: p.tokens, Keys: cfg.FernetKeys,
 		Merge: func(app core.App) *merge.Service { return merge.New(app, merge.Config{}) },
 	}
-	deps.Serve = func(_ context.Context, httpAddr, diagAddr string) error {
-		return p.serve(pb, deps, httpAddr, diagAddr)
+	deps.Serve = func(ctx context.Context, httpAddr, diagAddr string) error {
+		return p.serve(ctx, pb, deps, httpAddr, diagAddr)
 	}
 	pb.RootCmd.AddCommand(cli.Commands(pb, deps)...)
+	return nil
 }
 
 // bindServe mounts the routes before the router is built and starts the
@@ -73,6 +84,7 @@ func (p *parts) bindServe(app core.App) {
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{
 		Id: "firemode.serve",
 		Func: func(e *core.ServeEvent) error {
+			p.server = e.Server
 			if err := p.merge.Start(context.Background()); err != nil {
 				return fmt.Errorf("start the merge service: %w", err)
 			}
@@ -85,36 +97,36 @@ func (p *parts) bindServe(app core.App) {
 			if err := e.Next(); err != nil {
 				return err
 			}
-			return p.startMirror(e.App)
+			if p.mirror == nil {
+				return nil
+			}
+			if err := p.mirror.Start(context.Background()); err != nil {
+				return fmt.Errorf("start the mirror: %w", err)
+			}
+			return nil
 		},
 	})
-}
-
-func (p *parts) startMirror(app core.App) error {
-	if p.cfg.DatabaseURL == "" {
-		return nil
-	}
-	worker, err := pgsync.New(app, pgsync.Config{DSN: p.cfg.DatabaseURL})
-	if err != nil {
-		return fmt.Errorf("start the mirror: %w", err)
-	}
-	p.mirror = worker
-	return worker.Start(context.Background())
 }
 
 func (p *parts) api() api.Deps {
 	return api.Deps{
 		Hasher: p.hasher, Tokens: p.tokens, Merge: p.merge, Version: version, Metrics: p.metrics,
-		MirrorStatus: func() pgsync.Status { return p.mirror.Status() }, // the worker starts later
+		MirrorStatus: p.mirror.Status,
 	}
 }
 
-// bindTerminate stops the workers while the database is still open: the merge
-// service answers what it has queued, the mirror finishes its batch.
+// bindTerminate ends a server in the order of its work, while the database is
+// open: requests first, then the merge service, which answers what it has
+// queued, then the mirror, which finishes its batch. It is bound before anything
+// starts, since a hook that is bound while its event runs is not called.
 func (p *parts) bindTerminate(app core.App) {
 	app.OnTerminate().Bind(&hook.Handler[*core.TerminateEvent]{
-		Id: "firemode.stop",
+		Id: "firemode.stop", Priority: -10000, // before PocketBase's own at -9999
 		Func: func(e *core.TerminateEvent) error {
+			p.launch.wait()
+			if p.server != nil {
+				drain(e.App, p.server)
+			}
 			p.merge.Stop()
 			if p.mirror != nil {
 				p.mirror.Stop()
@@ -124,12 +136,23 @@ func (p *parts) bindTerminate(app core.App) {
 	})
 }
 
+// words are the arguments that are neither flags nor values of global flags.
+func words(args []string) (out []string) {
+	for i := 0; i < len(args); i++ {
+		switch {
+		case slices.Contains([]string{"--dir", "--encryptionEnv", "--queryTimeout"}, args[i]):
+			i++ // its value
+		case !strings.HasPrefix(args[i], "-"):
+			out = append(out, args[i])
+		}
+	}
+	return out
+}
+
 // subcommand is the first word of the command line, for the audit log.
 func subcommand(args []string) string {
-	for _, a := range args {
-		if !strings.HasPrefix(a, "-") {
-			return a
-		}
+	if w := words(args); len(w) > 0 {
+		return w[0]
 	}
 	return ""
 }
@@ -137,10 +160,14 @@ func subcommand(args []string) string {
 // needsSecrets says whether the command line works on data, so that asking for
 // help or mistyping leaves no trace on the disk.
 func needsSecrets(args []string) bool {
-	for _, informs := range []string{"-h", "--help", "-v", "--version", "generate"} {
+	for _, informs := range []string{"-h", "--help", "-v", "--version"} {
 		if slices.Contains(args, informs) {
 			return false
 		}
 	}
-	return slices.Contains([]string{"serve", "migrate", "seed", "token", "mirror", "keys", "superuser"}, subcommand(args))
+	w := words(args)
+	if len(w) > 1 && w[0] == "keys" && w[1] == "generate" {
+		return false
+	}
+	return len(w) > 0 && slices.Contains([]string{"serve", "migrate", "seed", "token", "mirror", "keys", "superuser"}, w[0])
 }

@@ -67,7 +67,16 @@ func removeOrphans(ctx context.Context, app core.App, path string) error {
 	if err != nil {
 		return err
 	}
+	staged, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
 	for _, file := range placed {
+		// The two names of one upload are hard links. Equal bytes of another
+		// upload, which may be waiting for its commit, are not the same file.
+		if found, err := os.Stat(file); err != nil || !os.SameFile(staged, found) {
+			continue
+		}
 		folder := filepath.Dir(file)
 		var n int
 		err := app.DB().Select("count(*)").From(collections.Evidence).

@@ -40,7 +40,19 @@ func TestSweepRemovesWhatWasNeverCommitted(t *testing.T) {
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, dead.Name()), content, 0o444); err != nil {
+	staged, err := filepath.Glob(filepath.Join(app.DataDir(), "storage", ".evidence-staging", "*"))
+	if err != nil || len(staged) != 1 {
+		t.Fatalf("staged: got %v (%v), want the abandoned one", staged, err)
+	}
+	if err := os.Link(staged[0], filepath.Join(folder, dead.Name())); err != nil {
+		t.Fatal(err)
+	}
+	// Equal bytes of another upload that waits for its commit are not touched.
+	waiting := filepath.Join(app.DataDir(), "storage", c.Id, "01930b5e-7a00-7000-8000-00000000beef")
+	if err := os.Mkdir(waiting, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(waiting, dead.Name()), content, 0o444); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := evidence.Sweep(t.Context(), app, time.Now()); err != nil || n != 0 {
@@ -49,8 +61,13 @@ func TestSweepRemovesWhatWasNeverCommitted(t *testing.T) {
 	if n, err := evidence.Sweep(t.Context(), app, time.Now().Add(2*time.Hour)); err != nil || n != 1 {
 		t.Errorf("an abandoned upload: removed %d (%v), want 1", n, err)
 	}
-	if got := files(t, app); len(got) != 1 || filepath.Base(filepath.Dir(got[0])) != r.Id {
-		t.Errorf("files: got %v, want the committed one alone", got)
+	for _, want := range []string{filepath.Join(app.DataDir(), "storage", c.Id, r.Id), waiting} {
+		if _, err := os.Stat(filepath.Join(want, dead.Name())); err != nil {
+			t.Errorf("committed or waiting bytes are gone: %v", err)
+		}
+	}
+	if got := files(t, app); len(got) != 2 {
+		t.Errorf("files: got %v, want the committed and the waiting one", got)
 	}
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
 		t.Errorf("the folder of the record that never was: %v", err)

@@ -80,7 +80,13 @@ func registerAudit(app core.App) {
 		Id: "firemode.audit.login", Priority: priorityAudit,
 		Func: func(e *core.RecordAuthRequestEvent) error {
 			if e.AuthMethod == "" {
-				return e.Next() // a refresh prolongs a login that is on record
+				if e.Auth == nil || e.Auth.Id == e.Record.Id {
+					return e.Next() // a refresh prolongs a login that is on record
+				}
+				if err := appendImpersonation(e); err != nil {
+					return err
+				}
+				return e.Next()
 			}
 			if err := AppendLogin(e.RequestEvent, e.Record, e.AuthMethod); err != nil {
 				return err
@@ -97,6 +103,18 @@ func AppendLogin(e *core.RequestEvent, record *core.Record, method string) error
 		_, err := audit.Append(tx, audit.Entry{
 			Action: "login", ResourceType: record.Collection().Name, ResourceID: record.Id,
 			New: map[string]any{"method": method},
+		})
+		return err
+	})
+}
+
+// appendImpersonation records that an administrator took a token of somebody
+// else; what is done with it is on that person's account.
+func appendImpersonation(e *core.RecordAuthRequestEvent) error {
+	return e.App.RunInTransaction(func(tx core.App) error {
+		defer audit.Attribute(tx, ActorOf(e.RequestEvent))()
+		_, err := audit.Append(tx, audit.Entry{
+			Action: "impersonate", ResourceType: e.Record.Collection().Name, ResourceID: e.Record.Id,
 		})
 		return err
 	})

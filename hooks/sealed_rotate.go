@@ -93,16 +93,10 @@ func ResealAll(ctx context.Context, app core.App, ring *sealed.Keyring, progress
 		}
 		return nil
 	})
-	if changed > 0 {
-		err = errors.Join(err, app.RunInTransaction(func(tx core.App) error {
-			_, err := audit.Append(tx, audit.Entry{Action: "reseal", ResourceType: "sealed_fields", New: map[string]any{"values": changed, "key": ring.KeyIDs()[0]}})
-			return err
-		}))
-	}
 	return changed, err
 }
 
-// resealRows replaces the tokens of one batch in one transaction.
+// resealRows replaces the tokens of one batch, in one transaction with its audit entry.
 func resealRows(app core.App, ring *sealed.Keyring, c *core.Collection, f *collections.EncryptedField, rows []sealedRow) (changed int, err error) {
 	type change struct {
 		row    sealedRow
@@ -150,7 +144,13 @@ func resealRows(app core.App, ring *sealed.Keyring, c *core.Collection, f *colle
 			}
 			changed += int(n)
 		}
-		return nil
+		if changed == 0 {
+			return nil
+		}
+		_, err := audit.Append(tx, audit.Entry{Action: "reseal", ResourceType: c.Name, New: map[string]any{
+			"field": f.Name, "values": changed, "key": ring.KeyIDs()[0],
+		}})
+		return err
 	})
 	if err != nil {
 		return 0, err

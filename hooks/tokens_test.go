@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,11 @@ func TestEveryTokenCarriesOurClaims(t *testing.T) {
 	refreshed := s.must(200, "POST", "/api/collections/users/auth-refresh", login, nil).text("token")
 	impersonated := s.must(200, "POST", "/api/collections/users/impersonate/"+mei.Id, root, answer{"duration": 60}).text("token")
 	endless := s.must(200, "POST", "/api/collections/users/impersonate/"+mei.Id, root, answer{"duration": 9e9}).text("token")
+	if got := entries(t, s.app, collections.Users); !slices.ContainsFunc(got, func(e entry) bool {
+		return e.Action == "impersonate" && e.ResourceID == mei.Id && e.UserRole == "superuser:admin"
+	}) {
+		t.Errorf("audit log: got %+v, want the administrator's impersonation", got)
+	}
 	issued, expires, err := s.tokens.Issue(s.app, mei, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package merge
 import (
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -122,18 +123,29 @@ func (f *feed) step() {
 	f.pending = map[string]*news{}
 	f.mu.Unlock()
 	for session, m := range pending {
-		f.send(Topic(session), m)
+		f.send(session, m)
 	}
 }
 
-func (f *feed) send(topic string, m *news) {
+func (f *feed) send(session string, m *news) {
+	topic := Topic(session)
 	var data []byte // made for the first subscriber
 	for _, chunk := range f.app.SubscriptionsBroker().ChunkedClients(feedClientsChunk) {
 		for _, c := range chunk {
-			if auth, _ := c.Get(apis.RealtimeClientAuthKey).(*core.Record); auth == nil {
+			subscribed := c.Subscriptions(topic + "?")
+			if len(subscribed) == 0 {
+				continue
+			}
+			auth, _ := c.Get(apis.RealtimeClientAuthKey).(*core.Record)
+			if auth == nil {
 				continue // signed out, or the account's tokens were revoked meanwhile
 			}
-			for name := range c.Subscriptions(topic + "?") {
+			// Asked for each message: a grant may have ended since the subscription.
+			info := &core.RequestInfo{Context: core.RequestInfoContextRealtime, Method: http.MethodGet, Auth: auth}
+			if !maySee(f.app, info, session) {
+				continue
+			}
+			for name := range subscribed {
 				if data == nil {
 					var err error
 					if data, err = json.Marshal(m); err != nil {

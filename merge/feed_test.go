@@ -193,10 +193,14 @@ func TestSlowClientIsDropped(t *testing.T) {
 	t.Parallel()
 	s, app := service(t, Config{})
 	id := session(t, app)
+	superusers, err := app.FindCollectionByNameOrId(collections.Superusers)
+	if err != nil {
+		t.Fatal(err)
+	}
 	slow := newBoundedClient(3)
 	brisk := newBoundedClient(clientMessagesMax)
 	for _, c := range []*boundedClient{slow, brisk} {
-		c.Set(apis.RealtimeClientAuthKey, core.NewRecord(core.NewAuthCollection("users")))
+		c.Set(apis.RealtimeClientAuthKey, core.NewRecord(superusers)) // may see every session
 		c.Subscribe(Topic(id))
 		app.SubscriptionsBroker().Register(c)
 	}
@@ -229,4 +233,39 @@ func TestSlowClientIsDropped(t *testing.T) {
 	brisk.Discard()
 	brisk.Discard()
 	brisk.Send(subscriptions.Message{})
+}
+
+// Whoever loses the sight of a session hears no more of it on a stream that stands.
+func TestFeedEndsWithTheRight(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	lost, kept := session(t, app), session(t, app)
+	var organisation string
+	if err := app.DB().NewQuery("SELECT organisation_id FROM buildings b JOIN test_sessions s ON s.building_id = b.id WHERE s.id = {:id}").Bind(map[string]any{"id": kept}).Row(&organisation); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.DB().NewQuery("UPDATE buildings SET organisation_id = {:o}, name = id").Bind(map[string]any{"o": organisation}).Execute(); err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, testapp.Serve(t, app))
+	if got := c.subscribe(t, manager(t, app, organisation), Topic(lost), Topic(kept)); got != http.StatusNoContent {
+		t.Fatalf("subscribe: got %d, want 204", got)
+	}
+	write := func(id string) {
+		change(t, s, ChangeRequest{SessionID: id, UserID: "anna", Changes: []Change{{Op: OpAppend, Path: "notes", Value: []byte(`"x"`)}}})
+	}
+	write(lost)
+	if m := c.next(t); m.Name != Topic(lost) {
+		t.Fatalf("before: got %s, want the session that is seen", m.Name)
+	}
+	if _, err := app.DB().NewQuery("UPDATE buildings SET organisation_id = 'elsewhere' WHERE id = (SELECT building_id FROM test_sessions WHERE id = {:id})").Bind(map[string]any{"id": lost}).Execute(); err != nil {
+		t.Fatal(err)
+	}
+	write(lost)
+	for range 2 { // two rounds, since one round sends in any order
+		write(kept)
+		if m := c.next(t); m.Name != Topic(kept) {
+			t.Fatalf("after: got %s, want the session that is still seen", m.Name)
+		}
+	}
 }
