@@ -84,7 +84,7 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 	}
 	se.Router.Bind(s.rootMiddleware(), frameMiddleware())
 	// Patterns with a method: one without would conflict with "GET /{path...}",
-	// the static files of the field app. GET serves HEAD as well.
+	// the static files. GET serves HEAD as well.
 	for _, method := range []string{
 		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 	} {

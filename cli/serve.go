@@ -13,7 +13,7 @@ func serveCommand(deps Deps) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer requests until told to stop",
-		Long: `Start the server: the API, the admin UI, the documentation and the field app on
+		Long: `Start the server: the API, the admin UI, the documentation and a landing page on
 one address, diagnostics (metrics, memory, profiles) on another.
 
 The data directory is made and brought up to date first. When the server answers,
