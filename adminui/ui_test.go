@@ -182,6 +182,9 @@ func TestOverviewByKeyboard(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, adminui.Config{})
 	p := w.signIn(officerEmail)
+	// The audit table's records become links, and the page is drawn again, once the
+	// admin UI knows its collections.
+	p.Until("the records are links", `document.querySelector('.fm-overview .fm-table a[href*="collection=buildings"]') !== null`)
 	var want int
 	p.Eval(`document.querySelectorAll(".fm-overview a, .fm-nav").length`, &want)
 	p.Eval(`(window.fmSeen = new Set(), window.fmUnmarked = [], document.addEventListener("focusin", (e) => {
