@@ -58,6 +58,7 @@ var rules = map[string]func(source) []string{
 	"files are short":                  filesAreShort,
 	"hooks are named":                  hooksAreNamed,
 	"hooks use the event's app":        hooksUseTheEventsApp,
+	"handlers are not shared":          handlersAreNotShared,
 	"tests do not sleep or skip":       testsDoNotSleepOrSkip,
 	"crdt has no clock":                crdtHasNoClock,
 	"one reader of the environment":    oneReaderOfTheEnvironment,
@@ -115,6 +116,7 @@ func TestTidyFindsMistakes(t *testing.T) {
 		"files are short":                  {"audit/x.go", "package audit\n" + strings.Repeat("\n", fileMaxLines)},
 		"hooks are named":                  {"hooks/x.go", "package hooks\nfunc f(app core.App) { app.OnServe().BindFunc(nil) }\n"},
 		"hooks use the event's app":        {"hooks/x.go", "package hooks\nfunc f(app core.App) { g(func(e *core.RecordEvent) error { return app.Save(nil) }) }\n"},
+		"handlers are not shared":          {"hooks/x.go", "package hooks\nfunc f(app core.App, h *hook.Handler[*core.RecordEvent]) { app.OnRecordCreate().Bind(h) }\n"},
 		"tests do not sleep or skip":       {"audit/x_test.go", "package audit\nfunc f() { time.Sleep(1) }\n"},
 		"crdt has no clock":                {"crdt/x.go", "package crdt\nfunc f() { time.Now() }\n"},
 		"one reader of the environment":    {"merge/x.go", "package merge\nfunc f() { os.Getenv(\"X\") }\n"},
@@ -123,6 +125,22 @@ func TestTidyFindsMistakes(t *testing.T) {
 	} {
 		if got := rules[name](parse(t, bad.path, bad.text)); len(got) == 0 {
 			t.Errorf("rule %q finds nothing wrong with:\n%.200s", name, bad.text)
+		}
+	}
+	for _, body := range []string{
+		"func (g *guard) f(e *core.RecordRequestEvent) error { return g.app.Save(nil) }",
+		"func f(app core.App) { g(func(e *core.CollectionRequestEvent) error { return app.Delete(nil) }) }",
+	} {
+		if got := hooksUseTheEventsApp(parse(t, "hooks/x.go", "package hooks\n"+body+"\n")); len(got) == 0 {
+			t.Errorf("a captured app is not seen in: %s", body)
+		}
+	}
+	for _, body := range []string{
+		"func f(e *core.RecordEvent) error { app := e.App; return app.Save(nil) }",
+		"func f(app core.App, e *core.RecordEvent) error { return app.Save(nil) }",
+	} {
+		if got := hooksUseTheEventsApp(parse(t, "hooks/x.go", "package hooks\n"+body+"\n")); len(got) != 0 {
+			t.Errorf("fault found with an app of the function's own: %v", got)
 		}
 	}
 	if got := importsPointDown(parse(t, "pgsync/x.go", "package pgsync\nimport _ \"firemode/sealed\"\n")); len(got) == 0 {
@@ -185,73 +203,6 @@ func filesAreShort(s source) []string {
 		return []string{fmt.Sprintf("%s: %d lines, at most %d", s.path, n, fileMaxLines)}
 	}
 	return nil
-}
-
-// hooksAreNamed: handlers of equal or empty Id replace each other or cannot be
-// found again, and one handler value bound twice never fires the second time.
-func hooksAreNamed(s source) (found []string) {
-	if s.isTest() {
-		return nil
-	}
-	ast.Inspect(s.file, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.CallExpr:
-			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "BindFunc" {
-				found = append(found, s.at(n, "BindFunc gives a handler no Id; use Bind"))
-			}
-		case *ast.CompositeLit:
-			index, ok := n.Type.(*ast.IndexExpr)
-			if !ok {
-				return true
-			}
-			if sel, ok := index.X.(*ast.SelectorExpr); !ok || sel.Sel.Name != "Handler" {
-				return true
-			}
-			for _, e := range n.Elts {
-				if kv, ok := e.(*ast.KeyValueExpr); ok && fmt.Sprint(kv.Key) == "Id" {
-					return true
-				}
-			}
-			found = append(found, s.at(n, "a handler without an Id"))
-		}
-		return true
-	})
-	return found
-}
-
-// hooksUseTheEventsApp: inside a transaction a captured app waits for the
-// writer that the transaction itself holds.
-func hooksUseTheEventsApp(s source) (found []string) {
-	if s.isTest() {
-		return nil
-	}
-	ast.Inspect(s.file, func(n ast.Node) bool {
-		lit, ok := n.(*ast.FuncLit)
-		if !ok || !takesRecordEvent(lit) {
-			return true
-		}
-		ast.Inspect(lit.Body, func(n ast.Node) bool {
-			if sel, ok := n.(*ast.SelectorExpr); ok {
-				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "app" {
-					found = append(found, s.at(n, "a hook uses a captured app; use e.App"))
-				}
-			}
-			return true
-		})
-		return false
-	})
-	return found
-}
-
-func takesRecordEvent(lit *ast.FuncLit) bool {
-	for _, p := range lit.Type.Params.List {
-		if star, ok := p.Type.(*ast.StarExpr); ok {
-			if sel, ok := star.X.(*ast.SelectorExpr); ok && strings.Contains(sel.Sel.Name, "Record") && strings.HasSuffix(sel.Sel.Name, "Event") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // calls finds every call of pkg.name; with an empty pkg, of any method of that name.
