@@ -81,6 +81,7 @@ func (s *service) bindEvidence(api huma.API) {
 		OperationID: "download-evidence", Method: http.MethodGet, Path: "/v1/evidence/{id}/download", Tags: tags,
 		Summary: "Download the bytes of a piece of evidence", Description: "Byte ranges are served. The ETag is the SHA-256 of the bytes.",
 		Responses: downloadResponses(),
+		Errors:    []int{http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable},
 	}, (*call).downloadEvidence)
 	register(api, huma.Operation{
 		OperationID: "verify-evidence", Method: http.MethodGet, Path: "/v1/evidence/{id}/verify", Tags: tags,
@@ -125,7 +126,6 @@ func downloadResponses() map[string]*huma.Response {
 		"200": {Description: "The whole file", Content: file},
 		"206": {Description: "The ranges that were asked for", Content: part},
 		"304": {Description: "Not modified"},
-		"416": {Description: "No byte in the range", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}},
 	}
 }
 
@@ -147,8 +147,38 @@ func (c *call) downloadEvidence(in *IDPath) (*written, error) {
 		h.Set("ETag", `"`+r.GetString(collections.FieldChecksum)+`"`)
 		// Evidence never changes under its id; it is still personal data.
 		h.Set("Cache-Control", "private, no-cache")
-		http.ServeContent(c.event.Response, c.event.Request, "", momentOf(r, collections.FieldCreatedAt), file)
+		http.ServeContent(&rangeAnswer{ResponseWriter: c.event.Response, event: c.event}, c.event.Request, "", momentOf(r, collections.FieldCreatedAt), file)
 	}}, nil
+}
+
+// rangeAnswer gives the refusals of http.ServeContent, a range without a byte or
+// an If-Match of other bytes, the shape that every error has.
+type rangeAnswer struct {
+	http.ResponseWriter
+	event   *core.RequestEvent
+	refused bool
+}
+
+func (w *rangeAnswer) WriteHeader(status int) {
+	detail := ""
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		detail = "No byte of the file is in the range; Content-Range says how long it is."
+	case http.StatusPreconditionFailed:
+		detail = "The file has another ETag."
+	default:
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.refused = true
+	newProblem(status, detail).write(w.event)
+}
+
+func (w *rangeAnswer) Write(b []byte) (int, error) {
+	if w.refused {
+		return len(b), nil // the text of http.Error
+	}
+	return w.ResponseWriter.Write(b)
 }
 
 // openEvidence opens the stored bytes of r. The caller closes both.

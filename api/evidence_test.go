@@ -96,7 +96,8 @@ func TestEvidenceUploadAndDownload(t *testing.T) {
 	if string(part.body) != content[5:10] {
 		t.Errorf("range: got %q, want %q", part.body, content[5:10])
 	}
-	w.do(request{method: "GET", path: "/v1/evidence/" + id + "/download", as: "auditor", header: map[string]string{"Range": "bytes=100000-"}}).want(416)
+	w.do(request{method: "GET", path: "/v1/evidence/" + id + "/download", as: "auditor", header: map[string]string{"Range": "bytes=100000-"}}).want(416).refused("FIRE-416")
+	w.do(request{method: "GET", path: "/v1/evidence/" + id + "/download", as: "auditor", header: map[string]string{"If-Match": `"another"`}}).want(412).refused("FIRE-412")
 	w.do(request{method: "GET", path: "/v1/evidence/" + id + "/download", as: "auditor", header: map[string]string{"If-None-Match": whole.header.Get("ETag")}}).want(304)
 
 	if v := w.do(request{method: "GET", path: "/v1/evidence/" + id + "/verify", as: "auditor"}).want(200); v.member("verified") != true {

@@ -25,6 +25,9 @@ const requestIDHeader = "X-Request-Id"
 // purpose, short and plain enough for any log.
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 
+// fileTokenParam is where PocketBase's file and backup routes take their token.
+const fileTokenParam = "token"
+
 // routeKey is where a /v1 request keeps the path of its operation.
 const routeKey = "firemode.route"
 
@@ -56,6 +59,22 @@ func (s *service) rootMiddleware() *hook.Handler[*core.RequestEvent] {
 				s.Metrics.observe(routeOf(e), e.Request.Method, e.Status(), s.Now().Sub(began))
 			}
 			return nil
+		},
+	}
+}
+
+// hideTokens takes the token out of a file's address before PocketBase's
+// activity logger, which runs right outside, writes it down.
+func hideTokens() *hook.Handler[*core.RequestEvent] {
+	return &hook.Handler[*core.RequestEvent]{
+		Id: "firemode.api.hide-tokens", Priority: apis.DefaultActivityLoggerMiddlewarePriority + 1,
+		Func: func(e *core.RequestEvent) error {
+			err := e.Next()
+			if query := e.Request.URL.Query(); query.Has(fileTokenParam) {
+				query.Set(fileTokenParam, "hidden")
+				e.Request.URL.RawQuery = query.Encode()
+			}
+			return err
 		},
 	}
 }

@@ -250,6 +250,14 @@ func (a answer) want(status int) answer {
 	return a
 }
 
+// refused checks that the answer is a problem with this code.
+func (a answer) refused(code string) {
+	a.t.Helper()
+	if got := a.member("error_code"); got != code || a.header.Get("Content-Type") != "application/problem+json" {
+		a.t.Errorf("error_code: got %v as %s, want %s", got, a.header.Get("Content-Type"), code)
+	}
+}
+
 // member reads a top-level member of a JSON answer.
 func (a answer) member(name string) any {
 	a.t.Helper()

@@ -17,4 +17,5 @@ func Register(app core.App, d Deps) {
 	registerSealed(app)
 	registerGuards(app)
 	registerAudit(app)
+	registerAdministrationAudit(app)
 }

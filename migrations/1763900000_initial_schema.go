@@ -17,6 +17,15 @@ var initialSchemaSQL string
 
 func init() {
 	m.Register(func(tx core.App) error {
+		// Before a collection is deleted: after the commit PocketBase loads the saved
+		// settings, and removes the files of the deleted collection on a goroutine
+		// that reads them.
+		settings := tx.Settings()
+		settings.Meta.AppName = "FireMode"
+		if err := tx.Save(settings); err != nil {
+			return fmt.Errorf("name the application: %w", err)
+		}
+
 		// PocketBase's own first migration makes a users collection with another
 		// id and other fields; on a fresh directory it is empty and gives way.
 		if stock, err := tx.FindCollectionByNameOrId("_pb_users_auth_"); err == nil {
@@ -50,11 +59,6 @@ func init() {
 		superusers.AuthAlert.Enabled = false
 		if err := tx.Save(superusers); err != nil {
 			return fmt.Errorf("extend superusers: %w", err)
-		}
-		settings := tx.Settings()
-		settings.Meta.AppName = "FireMode"
-		if err := tx.Save(settings); err != nil {
-			return fmt.Errorf("name the application: %w", err)
 		}
 		return execAll(tx, triggers)
 	}, nil)
