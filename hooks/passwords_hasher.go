@@ -14,14 +14,13 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Defaults of HasherConfig: those of argon2-cffi, whose hashes FireMode's
-// predecessor wrote. One hash takes 64 MiB and about 0.4 s on a small machine.
+// Defaults of HasherConfig. Time and memory are those of FireMode's predecessor;
+// one hash takes 64 MiB and about 0.4 s on a machine with two cores.
 const (
-	hashTimeDefault        = 3
-	hashMemoryDefaultKiB   = 64 << 10
-	hashParallelismDefault = 4
-	// Two hashes at once keep two cores busy; more would only need more memory.
-	hashMaxMemoryDefaultKiB = 128 << 10
+	HashTimeDefault         = 3
+	HashMemoryDefaultKiB    = 64 << 10
+	HashParallelismDefault  = 2
+	HashMaxMemoryDefaultKiB = 256 << 10 // four at once, within the 512 MiB that the program may take
 	// A person waits a second; a crowd is told to come back.
 	hashMaxWaitDefault = time.Second
 )
@@ -40,28 +39,28 @@ var ErrBusy = fmt.Errorf("password hashing is busy: %w", busyResponse)
 
 // HasherConfig sets the cost of a password hash. Zero values take the defaults.
 type HasherConfig struct {
-	Time        uint32 // passes over the memory; default 3
-	MemoryKiB   uint32 // per hash, at least 8 per lane; default 65536
-	Parallelism uint8  // lanes; default 4
+	Time        uint32 // passes over the memory; default HashTimeDefault
+	MemoryKiB   uint32 // per hash, at least 8 per lane; default HashMemoryDefaultKiB
+	Parallelism uint8  // lanes; default HashParallelismDefault
 	// MaxMemoryKiB bounds the memory of all hashes at work together; default
-	// 131072. It is raised to MemoryKiB where it is less.
+	// HashMaxMemoryDefaultKiB. It is raised to MemoryKiB where it is less.
 	MaxMemoryKiB int64
 	MaxWait      time.Duration // longest wait for that memory; default 1 s
 }
 
 func (c *HasherConfig) setDefaults() {
 	if c.Time == 0 {
-		c.Time = hashTimeDefault
+		c.Time = HashTimeDefault
 	}
 	if c.MemoryKiB == 0 {
-		c.MemoryKiB = hashMemoryDefaultKiB
+		c.MemoryKiB = HashMemoryDefaultKiB
 	}
 	if c.Parallelism == 0 {
-		c.Parallelism = hashParallelismDefault
+		c.Parallelism = HashParallelismDefault
 	}
 	c.MemoryKiB = max(c.MemoryKiB, 8*uint32(c.Parallelism)) // RFC 9106, section 3.1
 	if c.MaxMemoryKiB == 0 {
-		c.MaxMemoryKiB = hashMaxMemoryDefaultKiB
+		c.MaxMemoryKiB = HashMaxMemoryDefaultKiB
 	}
 	c.MaxMemoryKiB = max(c.MaxMemoryKiB, int64(c.MemoryKiB))
 	if c.MaxWait == 0 {

@@ -217,7 +217,7 @@ func TestEveryFailedLoginCostsTheSame(t *testing.T) {
 func TestHasherDefaults(t *testing.T) {
 	t.Parallel()
 	c := NewHasher(HasherConfig{}).config
-	want := HasherConfig{Time: 3, MemoryKiB: 65536, Parallelism: 4, MaxMemoryKiB: 131072, MaxWait: time.Second}
+	want := HasherConfig{Time: 3, MemoryKiB: 65536, Parallelism: 2, MaxMemoryKiB: 262144, MaxWait: time.Second}
 	if c != want {
 		t.Errorf("defaults: got %+v, want %+v", c, want)
 	}
