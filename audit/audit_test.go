@@ -35,7 +35,7 @@ func appendEntry(t *testing.T, app core.App, a audit.Actor, e audit.Entry) {
 
 func verify(t *testing.T, app core.App) (int64, *audit.Finding) {
 	t.Helper()
-	n, bad, err := audit.Verify(context.Background(), app)
+	n, bad, err := audit.Verify(context.Background(), app, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

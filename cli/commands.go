@@ -43,6 +43,8 @@ func Commands(app core.App, deps Deps) []*cobra.Command {
 		migrateCommand(app, deps),
 		seedCommand(app, deps),
 		tokenCommand(app, deps),
+		sessionsCommand(app, deps),
+		auditCommand(app, deps),
 		mirrorCommand(app, deps),
 		superuserCommand(app, deps),
 		keysCommand(app, deps),

@@ -156,7 +156,7 @@ func checkStory(t *testing.T, app core.App) {
 	if err := app.DB().NewQuery("SELECT count(*) FROM audit_log WHERE user_role != 'system' AND action != 'merge'").Row(&byPeople); err != nil || byPeople != 0 {
 		t.Errorf("audit entries of people who did nothing: got %d (%v)", byPeople, err)
 	}
-	if _, bad, err := audit.Verify(t.Context(), app); err != nil || bad != nil {
+	if _, bad, err := audit.Verify(t.Context(), app, nil); err != nil || bad != nil {
 		t.Errorf("audit log: %v %+v", err, bad)
 	}
 }

@@ -17,16 +17,16 @@ import (
 
 // A Report is the outcome of Verify.
 type Report struct {
-	Ops    int64  // operations checked
-	Digest string // of the document they lead to, hexadecimal
+	Ops    int64  `json:"ops"`    // operations checked
+	Digest string `json:"digest"` // of the document they lead to, hexadecimal
 	// Finding is the first difference, nil when there is none.
-	Finding *Finding
+	Finding *Finding `json:"finding,omitempty"`
 }
 
 // A Finding is the first place where the log or what was made of it is not what it should be.
 type Finding struct {
-	N      int64  // server position, or 0 when the log itself is sound
-	Reason string // names no value
+	N      int64  `json:"n"`      // server position, or 0 when the log itself is sound
+	Reason string `json:"reason"` // names no value
 }
 
 // snapshot is what the database says about a document at one moment.
