@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"firemode/audit"
+	"firemode/merge"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/pocketbase/pocketbase/core"
@@ -83,19 +84,48 @@ func mutateAfter[T any](c *call, key string, prepare func() error, act func(c *c
 		return nil, err
 	}
 	var answer *stored
-	err = c.app.RunInTransaction(func(tx core.App) error {
-		defer audit.Attribute(tx, c.actor())()
-		r, err := act(c.within(tx))
-		if err != nil {
-			return err
-		}
-		if answer, err = r.encode(); err != nil {
-			return err
-		}
-		return t.keep(tx, answer)
+	err = c.app.RunInTransaction(func(tx core.App) (err error) {
+		answer, err = complete(t, tx, func() (*reply[T], error) { return act(c.within(tx)) })
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return answered[T](answer, false), nil
+}
+
+// mergeAct is mutate for an act on a document, in a transaction of the merge service.
+func mergeAct[T any](c *call, key string, act func(b *merge.Batch) (*reply[T], error)) (*output[T], error) {
+	t, earlier, err := c.begin(key, c.body)
+	if err != nil {
+		return nil, err
+	}
+	if earlier != nil {
+		return answered[T](earlier, true), nil
+	}
+	defer t.done()
+	var answer *stored
+	err = c.Merge.Do(c.ctx(), func(b *merge.Batch) (err error) {
+		answer, err = complete(t, b.App(), func() (*reply[T], error) { return act(b) })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answered[T](answer, false), nil
+}
+
+// complete runs an act on the caller's account and keeps its answer for repeats, both in
+// the transaction tx.
+func complete[T any](t *ticket, tx core.App, act func() (*reply[T], error)) (*stored, error) {
+	defer audit.Attribute(tx, t.c.actor())()
+	r, err := act()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := r.encode()
+	if err != nil {
+		return nil, err
+	}
+	return answer, t.keep(tx, answer)
 }

@@ -73,7 +73,20 @@ func documentProblem(err error) *Problem {
 		limit   *merge.LimitError
 		wrong   *merge.InvalidError
 	)
+	var (
+		state *merge.StateError
+		move  *merge.MoveError
+	)
 	switch {
+	case errors.Is(err, merge.ErrSettled):
+		return conflict("None of these values stands any more: somebody has decided meanwhile. Read the conflict again.", map[string]any{"code": "settled"})
+	case errors.Is(err, merge.ErrNotSigned):
+		return conflict("The present state is not signed: sign it, then lock.", map[string]any{"code": "not_signed"})
+	case errors.As(err, &state):
+		return conflict("Something was recorded meanwhile: read the session again and sign what it says now.",
+			map[string]any{"code": "state", "server_seq": state.Now.ServerSeq, "digest": state.Now.Digest})
+	case errors.As(err, &move):
+		return conflict("A session does not move from "+move.From+" to "+move.To+".", map[string]any{"code": "status", "status": move.From})
 	case errors.Is(err, merge.ErrBusy):
 		return newProblem(http.StatusServiceUnavailable, "Too many writes are waiting.")
 	case errors.Is(err, merge.ErrNoSession):

@@ -3,9 +3,12 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"firemode/collections"
+	"firemode/merge"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/pocketbase/dbx"
@@ -69,11 +72,25 @@ type whole[T any] struct {
 	Data []T `json:"data"`
 }
 
-func (c *call) listConflicts(in *IDPath) (*one[whole[documentConflict]], error) {
+type conflictsInput struct {
+	IDPath
+	Path   string `query:"path" maxLength:"256" doc:"Only fields whose document path begins with this"`
+	Policy string `query:"policy" enum:"worst,mv,lww,any,min,max" doc:"Only fields that are read by this policy"`
+	UserID string `query:"user_id" maxLength:"36" doc:"Only fields to which this user wrote one of the values"`
+}
+
+func (in *conflictsInput) admits(c merge.Conflict) bool {
+	wrote := func(e merge.ConflictEntry) bool { return e.UserID == in.UserID }
+	return strings.HasPrefix(c.Path, in.Path) && (in.Policy == "" || string(c.Policy) == in.Policy) &&
+		(in.UserID == "" || slices.ContainsFunc(c.Entries, wrote))
+}
+
+func (c *call) listConflicts(in *conflictsInput) (*one[whole[documentConflict]], error) {
 	if err := c.mayView(in.ID); err != nil {
 		return nil, err
 	}
 	list, err := c.Merge.Conflicts(c.ctx(), in.ID)
+	list = slices.DeleteFunc(list, func(c merge.Conflict) bool { return !in.admits(c) })
 	return &one[whole[documentConflict]]{Body: whole[documentConflict]{Data: conflictViews(list)}}, err
 }
 
@@ -96,6 +113,7 @@ type historyEntry struct {
 	Received    string          `json:"received" doc:"By the server's clock"`
 	Late        bool            `json:"late,omitempty"`
 	Quarantined bool            `json:"quarantined,omitempty"`
+	Reason      string          `json:"reason,omitempty" doc:"That its author gave"`
 }
 
 func (c *call) history(in *historyInput) (*one[whole[historyEntry]], error) {
@@ -124,7 +142,7 @@ func (c *call) bundle(in *IDPath) (*one[bundle], error) {
 		return nil, err
 	}
 	out := bundle{GeneratedAt: c.Now().UTC(), Evidence: []evidenceItem{}}
-	if out.Session, err = sessionView(r); err != nil {
+	if out.Session, err = c.sessionView(r); err != nil {
 		return nil, err
 	}
 	if b, err := c.find(collections.Buildings, r.GetString(collections.FieldBuildingID)); err == nil {

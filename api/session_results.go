@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"firemode/audit"
 	"firemode/crdt"
 	"firemode/merge"
 
@@ -39,6 +38,7 @@ type resultsInput struct {
 		VectorClock    map[string]clockStep `json:"vector_clock,omitempty" doc:"What the author had on screen; send back what the last answer held"`
 		IdempotencyKey string               `json:"idempotency_key,omitempty" maxLength:"255" doc:"The same as the header, for clients that cannot set one"`
 		Device         string               `json:"device,omitempty" maxLength:"100" doc:"Names the client's installation"`
+		Reason         string               `json:"reason,omitempty" maxLength:"2000" doc:"Why; kept in the document, its history and the audit log"`
 	}
 }
 
@@ -117,7 +117,7 @@ func (c *call) postResults(in *resultsInput) (*output[resultsAnswer], error) {
 	if err := c.mayAddTo(in.ID); err != nil {
 		return nil, err
 	}
-	req := merge.ChangeRequest{SessionID: in.ID, UserID: c.auth().Id, Device: in.Body.Device}
+	req := merge.ChangeRequest{SessionID: in.ID, UserID: c.auth().Id, Device: in.Body.Device, Reason: in.Body.Reason}
 	for _, ch := range in.Body.Changes {
 		req.Changes = append(req.Changes, merge.Change(ch))
 	}
@@ -127,32 +127,15 @@ func (c *call) postResults(in *resultsInput) (*output[resultsAnswer], error) {
 			req.Clock[actor] = uint64(n)
 		}
 	}
-	t, earlier, err := c.begin(key, c.body)
-	if err != nil {
-		return nil, err
-	}
-	if earlier != nil {
-		return answered[resultsAnswer](earlier, true), nil
-	}
-	defer t.done()
-	var answer *stored
-	err = c.Merge.Do(c.ctx(), func(b *merge.Batch) error {
-		defer audit.Attribute(b.App(), c.actor())()
+	return mergeAct(c, key, func(b *merge.Batch) (*reply[resultsAnswer], error) {
 		done, err := b.Change(req)
-		if err != nil {
-			return err
-		}
-		r := reply[resultsAnswer]{status: http.StatusOK, body: resultsAnswer{
-			SessionID: done.SessionID, Status: "processed", VectorClock: done.VectorClock, ProcessedAt: c.Now().UTC(),
-			ServerSeq: done.ServerSeq, Conflicts: conflictViews(done.Conflicts), Ops: done.Ops, Late: done.Late,
-		}}
-		if answer, err = r.encode(); err != nil {
-			return err
-		}
-		return t.keep(b.App(), answer)
+		return &reply[resultsAnswer]{status: http.StatusOK, body: c.resultsView(done)}, err
 	})
-	if err != nil {
-		return nil, err
+}
+
+func (c *call) resultsView(done merge.Result) resultsAnswer {
+	return resultsAnswer{
+		SessionID: done.SessionID, Status: "processed", VectorClock: done.VectorClock, ProcessedAt: c.Now().UTC(),
+		ServerSeq: done.ServerSeq, Conflicts: conflictViews(done.Conflicts), Ops: done.Ops, Late: done.Late,
 	}
-	return answered[resultsAnswer](answer, false), nil
 }

@@ -43,11 +43,6 @@ func (s *service) bindSync(api huma.API) {
 	}, (*call).sync)
 	// Declared afterwards: earlier it would make huma read the body itself.
 	api.OpenAPI().Paths["/v1/tests/sessions/{id}/sync"].Post.RequestBody = &huma.RequestBody{Required: true, Content: text}
-	register(api, huma.Operation{
-		OperationID: "issue-actor", Method: http.MethodPost, Path: "/v1/tests/actors", Tags: []string{"sessions"}, DefaultStatus: http.StatusOK,
-		Summary:     "Get the actor id under which a device numbers its operations",
-		Description: "The same device gets the same id until it asks for a new one, as it must after a fork or when its storage was restored.",
-	}, (*call).issueActor)
 }
 
 // syncHeader is the first line of a sync request.
@@ -218,31 +213,4 @@ func readLines(r *http.Request) ([][]byte, error) {
 		}
 	}
 	return lines, nil
-}
-
-type issueActorInput struct {
-	KeyInput
-	Body struct {
-		Device string `json:"device" minLength:"1" maxLength:"128" doc:"Names the installation; chosen once by it"`
-		Fresh  bool   `json:"fresh,omitempty" doc:"Ask for a further id"`
-	}
-}
-
-type issuedActor struct {
-	Actor  string `json:"actor"`
-	Device string `json:"device"`
-}
-
-func (c *call) issueActor(in *issueActorInput) (*output[issuedActor], error) {
-	if c.readOnlySuperuser() {
-		return nil, forbidden()
-	}
-	return mutate(c, in.IdempotencyKey, func(c *call) (*reply[issuedActor], error) {
-		issue := merge.ActorFor
-		if in.Body.Fresh {
-			issue = merge.NewActor
-		}
-		actor, err := issue(c.app, c.auth().Id, in.Body.Device)
-		return &reply[issuedActor]{status: http.StatusOK, body: issuedActor{Actor: actor, Device: in.Body.Device}}, err
-	})
 }

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"firemode/collections"
+	"firemode/merge"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/pocketbase/dbx"
@@ -30,6 +33,7 @@ type session struct {
 	SessionItem
 	VectorClock object `json:"vector_clock" doc:"Operations held per actor"`
 	SessionData object `json:"session_data" doc:"The merged document; every concurrent value is in $entries"`
+	SignOff     string `json:"sign_off" enum:"none,current,outdated" doc:"outdated: something was recorded after the newest sign-off, an addendum that asks for a new one"`
 }
 
 func sessionItemView(r *core.Record) (SessionItem, error) {
@@ -41,13 +45,28 @@ func sessionItemView(r *core.Record) (SessionItem, error) {
 	}, nil
 }
 
-func sessionView(r *core.Record) (session, error) {
+func (c *call) sessionView(r *core.Record) (session, error) {
 	item, err := sessionItemView(r)
-	return session{
+	if err != nil {
+		return session{}, err
+	}
+	view := session{
 		SessionItem: item,
 		VectorClock: object{rawOf(r, collections.FieldVectorClock)},
 		SessionData: object{rawOf(r, collections.FieldSessionData)},
-	}, err
+		SignOff:     "none",
+	}
+	if !bytes.Contains(view.SessionData.RawMessage, []byte(`"signoffs":`)) {
+		return view, nil // most sessions; spares a look at the log
+	}
+	signed, err := c.Merge.SignOffs(c.ctx(), r.Id)
+	if err == nil && len(signed) > 0 {
+		view.SignOff = "outdated"
+		if slices.ContainsFunc(signed, func(o merge.SignOff) bool { return o.Current }) {
+			view.SignOff = "current"
+		}
+	}
+	return view, err
 }
 
 // sessionTag is the validator of a session: the record and its document move
@@ -80,6 +99,9 @@ func (s *service) bindSessions(api huma.API) {
 	s.bindResults(api)
 	s.bindSync(api)
 	s.bindSessionReads(api)
+	s.bindActors(api)
+	s.bindDecisions(api)
+	s.bindSignOffs(api)
 }
 
 type listSessionsInput struct {
@@ -124,7 +146,7 @@ func (c *call) getSession(in *IDPath) (*one[session], error) {
 	if err != nil {
 		return nil, err
 	}
-	view, err := sessionView(r)
+	view, err := c.sessionView(r)
 	return &one[session]{ETag: sessionTag(r), Body: view}, err
 }
 
@@ -160,7 +182,7 @@ func (c *call) createSession(in *createSessionInput) (*output[session], error) {
 		if err := c.mayWrite(r, values); err != nil {
 			return nil, err
 		}
-		view, err := sessionView(r)
+		view, err := c.sessionView(r)
 		return &reply[session]{status: http.StatusCreated, etag: sessionTag(r), body: view}, err
 	})
 }

@@ -7,6 +7,13 @@ import "github.com/pocketbase/pocketbase/core"
 // refusing a large one on an unrelated save.
 const sessionDataMaxBytes = 64 << 20
 
+// SessionMoves is the table of allowed moves of a session's status. A locked
+// session stays locked: what arrives later is an addendum.
+var SessionMoves = map[string][]string{
+	SessionActive:   {SessionInReview},
+	SessionInReview: {SessionActive, SessionLocked},
+}
+
 // testSessions are the visits. session_data, vector_clock and server_seq are
 // the materialised view of the operation log and change through merge only.
 func testSessions() *core.Collection {

@@ -31,6 +31,7 @@ type Batch struct {
 	over    bool
 	changed map[string]struct{} // documents changed in memory, by session
 	fresh   map[string][]Row    // rows added, by session
+	moved   map[string]struct{} // sessions whose status was changed
 }
 
 // App returns the transaction. Everything the job reads and writes MUST go through it; what
@@ -105,6 +106,9 @@ func (b *Batch) audit(d *document, userID string, e *entry) error {
 		"actor": e.actor.key, "device": e.actor.device,
 		"first": first.Dot.String(), "last": last.Dot.String(), "count": len(e.ops),
 		"n": d.n, "chain": hex.EncodeToString(e.chain[:]),
+	}
+	if e.reason != "" {
+		values["reason"] = e.reason
 	}
 	if e.flags&flagLate != 0 {
 		values["late"] = true

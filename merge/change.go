@@ -38,6 +38,9 @@ type ChangeRequest struct {
 	Device    string // names the client's installation; "" is allowed
 	Changes   []Change
 	Clock     crdt.VersionVector // what the author had on screen; may be nil
+	// Reason is why; it is kept in the document under ReasonsPath, in the history of the
+	// fields and in the audit log. "" for none, at most ReasonMaxBytes.
+	Reason string
 }
 
 // A Result says what is stored once the job's Do has returned nil.
@@ -76,18 +79,29 @@ func (b *Batch) Change(req ChangeRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := d.room(actor.key, len(req.Changes)); err != nil {
+	if err := checkReason(req.Reason); err != nil {
+		return Result{}, err
+	}
+	if err := d.room(actor.key, len(req.Changes)+1); err != nil {
 		return Result{}, err
 	}
 	h := d.head(actor.key)
 	t := translator{s: b.r.s, state: d.state, clock: req.Clock, next: crdt.Dot{Actor: actor.key, Seq: h.seq + 1}, own: map[string][]crdt.Dot{}, tail: map[string]crdt.Dot{}}
-	e := &entry{actor: actor, chain: h.chain, flags: flags, recv: b.r.s.config.Now().UnixMilli()}
+	e := &entry{actor: actor, chain: h.chain, flags: flags, recv: b.r.s.config.Now().UnixMilli(), reason: req.Reason}
 	for i, c := range req.Changes {
 		line, op, err := t.translate(c)
 		if err != nil {
 			err.Index = i
 			err.Pointer = fmt.Sprintf("/changes/%d%s", i, err.Pointer)
 			return Result{}, err
+		}
+		e.lines, e.ops = append(e.lines, line), append(e.ops, op)
+		e.chain = crdt.ChainSum(e.chain, op.Sum())
+	}
+	if req.Reason != "" {
+		line, op, err := t.translate(reasonNote(req.Reason, e.ops))
+		if err != nil {
+			return Result{}, &InvalidError{Pointer: "/reason", Detail: err.Detail, Err: err.Err}
 		}
 		e.lines, e.ops = append(e.lines, line), append(e.ops, op)
 		e.chain = crdt.ChainSum(e.chain, op.Sum())
@@ -112,10 +126,10 @@ func (b *Batch) result(req ChangeRequest, d *document, e *entry) Result {
 	}
 	res := Result{
 		SessionID: d.session, VectorClock: clock, ServerSeq: d.n, Late: e.flags&flagLate != 0,
-		Ops: make([]string, len(e.ops)), Conflicts: []Conflict{},
+		Ops: make([]string, len(req.Changes)), Conflicts: []Conflict{},
 	}
 	seen := map[string]bool{}
-	for i := range e.ops {
+	for i := range req.Changes { // the note of the reason comes after them
 		res.Ops[i] = e.ops[i].Dot.String()
 		path := e.ops[i].Path
 		if e.ops[i].Kind != crdt.Put && e.ops[i].Kind != crdt.Rem || seen[path] {

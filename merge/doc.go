@@ -30,6 +30,9 @@
 //     therefore covers what the caller covered before plus its own operations, and not what
 //     others wrote meanwhile.
 //
+// Decisions: [Batch.Resolve] is a set with a reason, [Batch.Sign] a value under signoffs/ that
+// names one exact state, [Batch.Move] changes the session's status by the table of moves.
+//
 // A document that is not in memory is read from its newest snapshot and the log behind it.
 // Snapshots only save time: one that cannot be used is passed over.
 //

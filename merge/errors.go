@@ -23,6 +23,11 @@ var (
 	ErrJobOver = errors.New("merge: the job is over")
 	// ErrInvalid is the parent of all InvalidErrors.
 	ErrInvalid = errors.New("merge: invalid")
+	// ErrNotSigned reports a session that nobody has signed in its present state.
+	ErrNotSigned = errors.New("merge: the present state is not signed")
+	// ErrSettled reports a decision about values of which none stands any more: somebody
+	// else has decided meanwhile. Nothing was stored.
+	ErrSettled = errors.New("merge: none of the values stands any more")
 	// ErrLogDamaged reports a log that contradicts itself; Verify names the place.
 	ErrLogDamaged = errors.New("merge: the operation log is damaged")
 )

@@ -26,6 +26,7 @@ type HistoryEntry struct {
 	Received    string          `json:"received"` // by the server's clock, RFC 3339
 	Late        bool            `json:"late,omitempty"`
 	Quarantined bool            `json:"quarantined,omitempty"`
+	Reason      string          `json:"reason,omitempty"` // that its author gave
 }
 
 // History returns the newest operations on a path, newest first, at most limit of them and
@@ -40,10 +41,12 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 		return nil, &InvalidError{Pointer: "/path", Detail: err.Error(), Err: err}
 	}
 	live := map[string]bool{}
+	var why reasons
 	at, err := s.view(ctx, sessionID, func(d *document) {
 		for _, e := range append(d.state.Values(p), d.state.List(p)...) {
 			live[e.Dot.String()] = true
 		}
+		why = reasonsOf(d.state)
 	})
 	if err != nil {
 		return nil, err
@@ -73,7 +76,7 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 			continue
 		}
 		e.Dot, e.Kind, e.Seen = op.Dot.String(), op.Kind.String(), dotTexts(op.Seen)
-		e.Live = live[e.Dot]
+		e.Live, e.Reason = live[e.Dot], why.of(op.Dot)
 		e.Time, e.Received = timeText(op.Time.Wall()), timeText(time.UnixMilli(received))
 		e.Device = strings.TrimPrefix(e.Device, resultsPrefix)
 		e.Late, e.Quarantined = flags&flagLate != 0, flags&flagQuarantined != 0

@@ -154,6 +154,8 @@ type entry struct {
 	chain [32]byte // after the last operation
 	flags int64
 	recv  int64
+	// reason is what the caller gave for the operations; "" for none.
+	reason string
 }
 
 // store appends e to the log of d and then applies it in memory. After an error the job

@@ -2,6 +2,8 @@ package merge
 
 import (
 	"context"
+	"maps"
+
 	"firemode/audit"
 
 	"github.com/pocketbase/dbx"
@@ -16,11 +18,12 @@ type round struct {
 	docs   map[string]*document // by session; locked for writing until the round settles
 	fresh  map[string][]Row     // rows added by jobs that stand, by session
 	toShow map[string]struct{}  // sessions whose record is written at the end
+	moved  map[string]struct{}  // sessions whose status was changed by jobs that stand
 	ops    int
 }
 
 func (s *Service) newRound(tx core.App) *round {
-	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, fresh: map[string][]Row{}, toShow: map[string]struct{}{}}
+	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, fresh: map[string][]Row{}, toShow: map[string]struct{}{}, moved: map[string]struct{}{}}
 }
 
 // stmt returns the statement prepared for this transaction, which closes it too.
@@ -59,6 +62,7 @@ func (r *round) run(j *job) error {
 			r.fresh[id] = append(r.fresh[id], rows...)
 			r.ops += len(rows)
 		}
+		maps.Copy(r.moved, b.moved)
 	}
 	return nil
 }
@@ -123,6 +127,7 @@ func (r *round) settle(committed bool) {
 		d.release(false)
 	}
 	if committed {
-		r.s.feed.publish(r.fresh, r.toShow)
+		maps.Copy(r.moved, r.toShow)
+		r.s.feed.publish(r.fresh, r.moved)
 	}
 }

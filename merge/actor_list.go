@@ -1,0 +1,48 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// actorsMax bounds a list of actors.
+const actorsMax = 1000
+
+// An Actor is an id that was issued to a user's device.
+type Actor struct {
+	Actor   string `db:"key"`
+	UserID  string `db:"user"`
+	Device  string `db:"device"` // "" for simple changes of a client that named none
+	Revoked bool   `db:"revoked"`
+}
+
+// An ActorFilter chooses actors; an empty member admits all.
+type ActorFilter struct{ UserID, OrganisationID string }
+
+// Actors returns the newest actors that filter admits, newest first, at most 1,000.
+func (s *Service) Actors(ctx context.Context, filter ActorFilter) ([]Actor, error) {
+	list := []Actor{}
+	err := s.app.ConcurrentDB().NewQuery(`SELECT key, user, device, revoked FROM crdt_actors
+		WHERE ({:user} = '' OR user = {:user})
+		AND ({:organisation} = '' OR user IN (SELECT id FROM users WHERE organisation_id = {:organisation}))
+		ORDER BY id DESC LIMIT {:limit}`).WithContext(ctx).
+		Bind(dbx.Params{"user": filter.UserID, "organisation": filter.OrganisationID, "limit": actorsMax}).All(&list)
+	if err != nil {
+		return nil, fmt.Errorf("list actors: %w", err)
+	}
+	for i := range list {
+		list[i].Device = strings.TrimPrefix(list[i].Device, resultsPrefix)
+	}
+	return list, nil
+}
+
+// ActorOwner returns the user that an actor id was issued to; an unknown id is
+// sql.ErrNoRows.
+func ActorOwner(tx core.App, key string) (userID string, err error) {
+	err = tx.DB().NewQuery(`SELECT user FROM crdt_actors WHERE key = {:key}`).Bind(dbx.Params{"key": key}).Row(&userID)
+	return userID, err
+}
