@@ -112,7 +112,9 @@ type historyEntry struct {
 	Time        string          `json:"time" doc:"By the author's clock"`
 	Received    string          `json:"received" doc:"By the server's clock"`
 	Late        bool            `json:"late,omitempty"`
-	Quarantined bool            `json:"quarantined,omitempty"`
+	Quarantined bool            `json:"quarantined,omitempty" doc:"Kept without effect"`
+	Admitted    bool            `json:"admitted,omitempty" doc:"Was in quarantine"`
+	ClockOff    bool            `json:"clock_off,omitempty" doc:"The author's clock and the server's differ by more than 5 minutes"`
 	Reason      string          `json:"reason,omitempty" doc:"That its author gave"`
 }
 

@@ -38,6 +38,8 @@ func (s *service) bindSync(api huma.API) {
 		Summary: "Send and receive operations of a document",
 		Description: "Lines of JSON, gzip allowed. Request: a header {\"v\":1,\"since\":n,\"actor\":\"…\",\"from\":seq,\"prev\":\"base64\",\"head\":\"base64\"}, then the actor's operations in order. " +
 			"Answer: {\"acked\",\"chain\",\"n\",\"added\",\"duplicates\",\"late\",\"quarantined\",\"more\"}, then {\"n\",\"r\",\"q\",\"op\"} for each operation after since, op byte for byte as its author wrote it. " +
+			"q is 1 for an operation in quarantine, without effect, plus 2 for one that came when the session was locked. An operation at notes/admitted that is not in quarantine itself " +
+			"gives those named in its x their effect. Whoever could write to the session once and may not any more still delivers what they recorded, into quarantine. " +
 			"Without operations only receives. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq).",
 		Responses: map[string]*huma.Response{"200": {Description: "The acknowledgement, then operations", Content: text}},
 	}, (*call).sync)
@@ -63,11 +65,8 @@ func (c *call) sync(in *IDPath) (*written, error) {
 	if err != nil {
 		return nil, err
 	}
-	may := c.mayView
-	if len(req.Lines) > 0 {
-		may = c.mayAddTo
-	}
-	if err := may(in.ID); err != nil {
+	mayRead, err := c.admitSync(in.ID, &req)
+	if err != nil {
 		return nil, err
 	}
 	req.SessionID, req.UserID, req.Since = in.ID, c.auth().Id, head.Since
@@ -82,9 +81,11 @@ func (c *call) sync(in *IDPath) (*written, error) {
 			return nil, err
 		}
 	}
-	rows, err := c.Merge.Ops(c.ctx(), in.ID, head.Since, syncRowsMax)
-	if err != nil {
-		return nil, err
+	var rows []merge.Row
+	if mayRead {
+		if rows, err = c.Merge.Ops(c.ctx(), in.ID, head.Since, syncRowsMax); err != nil {
+			return nil, err
+		}
 	}
 	if len(rows) > 0 {
 		ack.N = max(ack.N, rows[len(rows)-1].N)

@@ -102,6 +102,7 @@ func (s *service) bindSessions(api huma.API) {
 	s.bindActors(api)
 	s.bindDecisions(api)
 	s.bindSignOffs(api)
+	s.bindQuarantine(api)
 }
 
 type listSessionsInput struct {

@@ -17,6 +17,11 @@ type SyncRequest struct {
 	Prev      [32]byte // the device's chain before the first line
 	Head      [32]byte // and after the last one
 	Lines     [][]byte // canonical lines; kept as they are
+	// Lapsed says that the caller could write to the session once and may not any more:
+	// what they recorded is kept in quarantine.
+	Lapsed bool
+	// Supervisor says that the caller may admit operations from quarantine.
+	Supervisor bool
 }
 
 // An Ack says what is stored once the job's Do has returned nil.
@@ -27,7 +32,7 @@ type Ack struct {
 	Added       int      // lines that were new
 	Duplicates  int      // lines that the log held already, with the same bytes
 	Late        bool     // the session is locked: they show as an addendum
-	Quarantined bool     // the actor is revoked: without effect until admitted
+	Quarantined bool     // some of the lines have no effect until admitted
 	More        bool     // there are operations after Since that are not among these lines
 }
 
@@ -51,9 +56,7 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 	if err != nil {
 		return Ack{}, err
 	}
-	if actor.revoked {
-		flags |= flagQuarantined
-	}
+	flags |= req.standing(actor)
 	ops, err := parseLines(req.Actor, req.Lines)
 	if err != nil {
 		return Ack{}, err
@@ -66,21 +69,22 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 		if err := d.room(req.Actor, added); err != nil {
 			return Ack{}, err
 		}
-		e := &entry{
-			actor: actor, ops: ops[fresh:], lines: req.Lines[fresh:],
-			chain: req.Head, flags: flags, recv: b.r.s.config.Now().UnixMilli(),
-		}
-		if err := b.r.store(b, d, e); err != nil {
-			return Ack{}, err
-		}
-		if err := b.audit(d, req.UserID, e); err != nil {
-			return Ack{}, err
+		recv := b.r.s.config.Now().UnixMilli()
+		for _, e := range req.entries(d.head(req.Actor).chain, ops[fresh:], req.Lines[fresh:], flags) {
+			e.actor, e.recv = actor, recv
+			flags |= e.flags
+			if err := b.r.store(b, d, e); err != nil {
+				return Ack{}, err
+			}
+			if err := b.audit(d, req.UserID, e); err != nil {
+				return Ack{}, err
+			}
 		}
 	}
 	h := d.head(req.Actor)
 	return Ack{
 		Acked: h.seq, Chain: h.chain, N: d.n, Added: len(ops) - fresh, Duplicates: fresh,
-		Late: flags&flagLate != 0, Quarantined: actor.revoked,
+		Late: flags&flagLate != 0, Quarantined: flags&flagQuarantined != 0,
 		More: d.n-req.Since > int64(len(ops)-fresh),
 	}, nil
 }

@@ -16,6 +16,8 @@ const (
 	OpInc    = "inc"    // adds an integer to a counter
 	OpAppend = "append" // a further note, photo or tag, or a further element of a list
 	OpRemove = "remove" // the values or list elements its author saw
+
+	opAdmit = "admit" // a value under AdmittedPath; Batch.Admit makes it
 )
 
 // A Change is one simple change. Path is a document path, or a JSON Pointer when it begins
@@ -163,6 +165,9 @@ func (t *translator) translate(c Change) ([]byte, crdt.Op, *InvalidError) {
 	if err != nil {
 		return fail("/path", err.Error(), err)
 	}
+	if path == AdmittedPath && c.Op != opAdmit {
+		return fail("/path", "reserved for admissions from quarantine", nil)
+	}
 	seen, bad := t.seen(c, path)
 	if bad != nil {
 		return nil, crdt.Op{}, bad
@@ -173,6 +178,8 @@ func (t *translator) translate(c Change) ([]byte, crdt.Op, *InvalidError) {
 		op.Kind, op.Seen = crdt.Put, seen
 	case OpAppend:
 		op.Kind, op.Ref = t.appendKind(path)
+	case opAdmit:
+		op.Kind, op.Seen = crdt.Put, seen
 	case OpInc:
 		op.Kind = crdt.Inc
 	case OpRemove:
@@ -243,7 +250,7 @@ func documentPath(s string) (string, error) {
 // seen returns the dots a change replaces: those named, else those on its path which the
 // clock covers, and in any case what this request has put there before.
 func (t *translator) seen(c Change, path string) ([]crdt.Dot, *InvalidError) {
-	if c.Op != OpSet && c.Op != OpRemove {
+	if c.Op != OpSet && c.Op != OpRemove && c.Op != opAdmit {
 		if len(c.Seen) > 0 {
 			return nil, &InvalidError{Pointer: "/seen", Detail: "belongs to set and remove"}
 		}

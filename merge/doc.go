@@ -25,7 +25,9 @@
 //   - A document in memory is a cache of the log: after any error it is forgotten and read
 //     again.
 //   - A session never refuses evidence. Operations on a locked session are stored and
-//     marked late; those of a revoked actor are stored and quarantined.
+//     marked late. What is well formed and not allowed is stored in quarantine, without
+//     effect until somebody else admits it: what a revoked actor sends, what a caller sends
+//     whose right has ended, and an admission by somebody who may not admit.
 //   - A value is replaced only by an author who had it on screen. The clock in a [Result]
 //     therefore covers what the caller covered before plus its own operations, and not what
 //     others wrote meanwhile.
@@ -37,7 +39,8 @@
 // Snapshots only save time: one that cannot be used is passed over.
 //
 // What it does not do: it does not decide who may write to a session (the API does, before
-// it queues), and it does not admit quarantined operations yet.
+// it queues).
 //
-// Column q of an operation row is a set of flags: 1 quarantined, 2 late.
+// Column q of an operation row is a set of flags: 1 quarantined, 2 late, 4 revoked actor,
+// 8 lapsed right, 16 reserved path. An admission is an operation at [AdmittedPath].
 package merge

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +26,10 @@ type HistoryEntry struct {
 	Time        string          `json:"time"`     // by the author's clock, RFC 3339
 	Received    string          `json:"received"` // by the server's clock, RFC 3339
 	Late        bool            `json:"late,omitempty"`
-	Quarantined bool            `json:"quarantined,omitempty"`
-	Reason      string          `json:"reason,omitempty"` // that its author gave
+	Quarantined bool            `json:"quarantined,omitempty"` // and not admitted
+	Admitted    bool            `json:"admitted,omitempty"`    // out of quarantine
+	ClockOff    bool            `json:"clock_off,omitempty"`   // the two clocks differ by more than 5 minutes
+	Reason      string          `json:"reason,omitempty"`      // that its author gave
 }
 
 // History returns the newest operations on a path, newest first, at most limit of them and
@@ -42,11 +45,12 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 	}
 	live := map[string]bool{}
 	var why reasons
+	var held []crdt.Dot // in quarantine
 	at, err := s.view(ctx, sessionID, func(d *document) {
 		for _, e := range append(d.state.Values(p), d.state.List(p)...) {
 			live[e.Dot.String()] = true
 		}
-		why = reasonsOf(d.state)
+		why, held = reasonsOf(d.state), d.state.Quarantined()
 	})
 	if err != nil {
 		return nil, err
@@ -79,17 +83,27 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 		e.Live, e.Reason = live[e.Dot], why.of(op.Dot)
 		e.Time, e.Received = timeText(op.Time.Wall()), timeText(time.UnixMilli(received))
 		e.Device = strings.TrimPrefix(e.Device, resultsPrefix)
-		e.Late, e.Quarantined = flags&flagLate != 0, flags&flagQuarantined != 0
-		switch op.Kind {
-		case crdt.Put, crdt.Ins:
-			e.Value = crdt.RenderJSON(op.Val)
-		case crdt.Inc:
-			e.Value = fmt.Appendf(nil, "%d", op.N)
+		e.Late, e.Value = flags&flagLate != 0, valueOf(&op)
+		if flags&flagQuarantined != 0 {
+			_, e.Quarantined = slices.BinarySearchFunc(held, op.Dot, crdt.Dot.Compare)
+			e.Admitted = !e.Quarantined
 		}
+		e.ClockOff = time.UnixMilli(received).Sub(op.Time.Wall()).Abs() > crdt.MaxSkewDefault
 		list = append(list, e)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}
 	return list, nil
+}
+
+// valueOf is what an operation wrote: the value of a put or ins, the step of an inc.
+func valueOf(op *crdt.Op) json.RawMessage {
+	switch op.Kind {
+	case crdt.Put, crdt.Ins:
+		return crdt.RenderJSON(op.Val)
+	case crdt.Inc:
+		return fmt.Appendf(nil, "%d", op.N)
+	}
+	return nil
 }

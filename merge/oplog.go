@@ -12,10 +12,14 @@ import (
 	"github.com/pocketbase/dbx"
 )
 
-// Flags of an operation row.
+// Flags of an operation row. They never change: an admission is an operation of its own.
 const (
 	flagQuarantined = 1 << iota // held and without effect until admitted
 	flagLate                    // arrived when the session was locked
+	// Why it is in quarantine:
+	flagRevoked  // its actor id was revoked
+	flagLapsed   // its author's right to write to the session had ended
+	flagReserved // it admits operations, and its author may not
 )
 
 // A Row is one operation of the log. Line is the author's own bytes.
@@ -126,7 +130,7 @@ func eachRow(ctx context.Context, db dbx.Builder, doc, after, upTo int64, fn fun
 	return rows.Err()
 }
 
-// apply brings an operation of the log into effect. It MUST be new.
+// apply brings an operation of the log into effect, and what it admits. It MUST be new.
 func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
 	join := state.Apply
 	if flags&flagQuarantined != 0 {
@@ -135,6 +139,13 @@ func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
 	added, err := join(op)
 	if err == nil && !added {
 		err = errors.New("operation stored twice")
+	}
+	if err == nil && flags&flagQuarantined == 0 && admits(op) {
+		for _, dot := range op.Seen {
+			if _, err := state.Admit(dot); err != nil {
+				return err
+			}
+		}
 	}
 	return err
 }
