@@ -19,8 +19,8 @@ var errLogDamaged = errors.New("a session is not what its operation log says: ke
 
 func sessionsCommand(app core.App, deps Deps) *cobra.Command {
 	return group("sessions", "Look after the operation logs of test sessions",
-		"Check and read the operation logs that the documents of test sessions are made from.",
-		sessionsVerifyCommand(app, deps), sessionsShowCommand(app, deps))
+		"Check, read and move the operation logs that the documents of test sessions are made from.",
+		sessionsVerifyCommand(app, deps), sessionsShowCommand(app, deps), sessionsExportCommand(app, deps), sessionsImportCommand(app, deps))
 }
 
 // sessionReport is the outcome of sessions verify for one session.
@@ -67,11 +67,9 @@ of a session is listed, and any is an error. A server may run meanwhile.`,
 
 // verifySessions verifies the sessions named, or all of them.
 func verifySessions(c *cobra.Command, app core.App, deps Deps, ids []string) ([]sessionReport, error) {
-	if len(ids) == 0 {
-		if err := app.DB().Select(collections.FieldID).From(collections.TestSessions).OrderBy(collections.FieldID).
-			WithContext(c.Context()).Column(&ids); err != nil {
-			return nil, fmt.Errorf("list sessions: %w", err)
-		}
+	ids, err := orAllSessions(c, app, ids)
+	if err != nil {
+		return nil, err
 	}
 	service := deps.Merge(app)
 	bar := newBar(c.ErrOrStderr(), "sessions")
@@ -86,6 +84,18 @@ func verifySessions(c *cobra.Command, app core.App, deps Deps, ids []string) ([]
 		reports = append(reports, sessionReport{id, r})
 	}
 	return reports, nil
+}
+
+// orAllSessions returns ids, or those of every session when there are none.
+func orAllSessions(c *cobra.Command, app core.App, ids []string) ([]string, error) {
+	if len(ids) > 0 {
+		return ids, nil
+	}
+	err := app.DB().Select(collections.FieldID).From(collections.TestSessions).OrderBy(collections.FieldID).WithContext(c.Context()).Column(&ids)
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return ids, nil
 }
 
 // sessionError names the session that an error is about.

@@ -106,9 +106,9 @@ func TestSessionsShow(t *testing.T) {
 		t.Errorf("show --json: got %s", out)
 	}
 	for args, want := range map[string]string{
-		"sessions show nosuch":                     "no session with the id",
+		"sessions show nosuch":                      "no session with the id",
 		"sessions show " + session + " --path a//b": "--path",
-		"sessions show":                            "accepts 1 arg",
+		"sessions show":                             "accepts 1 arg",
 	} {
 		if _, _, err := p.run(strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("firemode %s: got %v, want %q", args, err, want)

@@ -20,6 +20,8 @@ const (
 	flagRevoked  // its actor id was revoked
 	flagLapsed   // its author's right to write to the session had ended
 	flagReserved // it admits operations, and its author may not
+
+	flagsAll = flagReserved<<1 - 1
 )
 
 // A Row is one operation of the log. Line is the author's own bytes.

@@ -45,30 +45,35 @@ const sqlSnapshot = `SELECT s.status, s.session_data, s.vector_clock, s.server_s
 // lines, their hashes, each actor's chain, the record and the snapshot byte for byte. The
 // session may be written to meanwhile. Errors: ErrNoSession.
 func (s *Service) Verify(ctx context.Context, sessionID string) (Report, error) {
+	w, at, err := s.walkLog(ctx, sessionID)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify session: %w", err)
+	}
+	report := Report{Ops: w.n, Digest: w.digest(), Finding: w.finding}
+	if report.Finding == nil {
+		report.Finding = w.compare(at, s.showInlineMax)
+	}
+	return report, nil
+}
+
+// walkLog reads the session's log as it stands at one moment.
+func (s *Service) walkLog(ctx context.Context, sessionID string) (*walk, snapshot, error) {
 	var at snapshot
 	db := s.app.ConcurrentDB()
 	err := db.NewQuery(sqlSnapshot).WithContext(ctx).Bind(dbx.Params{"id": sessionID}).
 		Row(&at.status, &at.data, &at.clock, &at.seq, &at.id, &at.n, &at.heads)
 	if errors.Is(err, sql.ErrNoRows) {
-		return Report{}, ErrNoSession
+		return nil, at, ErrNoSession
 	}
 	if err != nil {
-		return Report{}, fmt.Errorf("verify session: %w", err)
+		return nil, at, err
 	}
 	snapN, snap, err := readSnapshot(ctx, db, at.id, at.n)
 	if err != nil {
-		return Report{}, fmt.Errorf("verify session: %w", err)
+		return nil, at, err
 	}
-	w := walk{snapN: snapN, snap: snap, session: sessionID, state: crdt.New(), chains: map[string][32]byte{}}
-	if err := w.rows(ctx, s, at); err != nil {
-		return Report{}, fmt.Errorf("verify session: %w", err)
-	}
-	digest := w.state.Digest()
-	report := Report{Ops: w.n, Digest: hex.EncodeToString(digest[:]), Finding: w.finding}
-	if report.Finding == nil {
-		report.Finding = w.compare(at, s.showInlineMax)
-	}
-	return report, nil
+	w := &walk{snapN: snapN, snap: snap, session: sessionID, state: crdt.New(), chains: map[string][32]byte{}}
+	return w, at, w.rows(ctx, s, at)
 }
 
 // walk is the state of one reading of a log.
@@ -83,6 +88,12 @@ type walk struct {
 	snap        []byte
 	shown       bool   // the position that the record shows was passed
 	data, clock string // what it has to show
+}
+
+// digest is the digest of the document so far, hexadecimal.
+func (w *walk) digest() string {
+	sum := w.state.Digest()
+	return hex.EncodeToString(sum[:])
 }
 
 func (w *walk) rows(ctx context.Context, s *Service, at snapshot) error {

@@ -1,0 +1,229 @@
+package merge
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+
+	"firemode/audit"
+	"firemode/collections"
+	"firemode/crdt"
+
+	"github.com/pocketbase/dbx"
+)
+
+// importChunk bounds the operations of one transaction of an import: other writers wait
+// for it.
+const importChunk = 1000
+
+// An ImportReport counts what an import did, or would do.
+type ImportReport struct {
+	Sessions int   `json:"sessions"`
+	Ops      int64 `json:"ops"`   // in the file
+	Added    int64 `json:"added"` // of them, not in the log before
+}
+
+// CheckImport reads a log file, checks it in itself and against what is stored, and says
+// what Import would add. It writes nothing. Errors: *LogFileError, ErrNoSession,
+// *crdt.ForkError (the log holds another operation under the same number),
+// ErrForeignActor (an author's id was issued to somebody else here).
+func (s *Service) CheckImport(ctx context.Context, file io.Reader) (ImportReport, error) {
+	var report ImportReport
+	var stored map[crdt.Dot][32]byte
+	err := ReadLogFile(file, LogVisitor{
+		Begin: func(h LogHeader) (err error) {
+			report.Sessions++
+			if err := s.checkAuthors(ctx, h); err != nil {
+				return err
+			}
+			stored, err = s.storedSums(ctx, h.SessionID)
+			return err
+		},
+		Row: func(_ LogRow, op *crdt.Op) error {
+			report.Ops++
+			sum, held := stored[op.Dot]
+			if held && sum != op.Sum() {
+				return &crdt.ForkError{Dot: op.Dot}
+			}
+			if !held {
+				report.Added++
+			}
+			return ctx.Err()
+		},
+	})
+	return report, err
+}
+
+func (s *Service) checkAuthors(ctx context.Context, h LogHeader) error {
+	for _, a := range h.Actors {
+		var owner string
+		err := s.app.ConcurrentDB().NewQuery(`SELECT user FROM crdt_actors WHERE key = {:key}`).WithContext(ctx).Bind(dbx.Params{"key": a.Actor}).Row(&owner)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("find actor: %w", err)
+		}
+		if owner != a.User {
+			return fmt.Errorf("author %s: %w", a.Actor, ErrForeignActor)
+		}
+	}
+	return nil
+}
+
+// storedSums are the hashes of a session's operations, some 100 bytes each.
+func (s *Service) storedSums(ctx context.Context, session string) (map[crdt.Dot][32]byte, error) {
+	at, err := s.position(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT a.key, o.seq, o.hash FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor WHERE o.doc = {:doc}`).
+		WithContext(ctx).Bind(dbx.Params{"doc": at.id}).Rows()
+	if err != nil {
+		return nil, fmt.Errorf("read operations: %w", err)
+	}
+	defer rows.Close()
+	sums := map[crdt.Dot][32]byte{}
+	for rows.Next() {
+		var dot crdt.Dot
+		var sum sql.RawBytes
+		if err := rows.Scan(&dot.Actor, &dot.Seq, &sum); err != nil {
+			return nil, fmt.Errorf("read operations: %w", err)
+		}
+		var key [32]byte
+		copy(key[:], sum)
+		sums[dot] = key
+	}
+	return sums, rows.Err()
+}
+
+// Import adds the operations of a log file that the logs here do not hold, with their
+// authors, times of arrival and flags. Check the file first: Import trusts that CheckImport
+// has passed on the same bytes. It works in transactions of at most 1,000 operations, may
+// be stopped and repeated, and runs beside a server, whose next write reads the log again.
+// Where a session had no operation here, every operation keeps its position. progress,
+// which may be nil, is called after each transaction.
+func (s *Service) Import(ctx context.Context, file io.Reader, progress func(ImportReport)) (report ImportReport, err error) {
+	var h LogHeader
+	var chunk []importRow
+	flush := func() error {
+		if len(chunk) == 0 {
+			return nil
+		}
+		var added int64
+		err := s.Do(ctx, func(b *Batch) (err error) {
+			added, err = b.importRows(h, chunk)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		report.Added += added
+		chunk = chunk[:0]
+		if progress != nil {
+			progress(report)
+		}
+		return nil
+	}
+	err = ReadLogFile(file, LogVisitor{
+		Begin: func(next LogHeader) error {
+			h = next
+			report.Sessions++
+			return nil
+		},
+		Row: func(r LogRow, op *crdt.Op) error {
+			report.Ops++
+			chunk = append(chunk, importRow{LogRow: r, op: *op})
+			if len(chunk) < importChunk {
+				return nil
+			}
+			return flush()
+		},
+		End: flush,
+	})
+	return report, err
+}
+
+type importRow struct {
+	LogRow
+	op crdt.Op
+}
+
+// importRows stores the rows that the document does not hold.
+func (b *Batch) importRows(h LogHeader, rows []importRow) (added int64, err error) {
+	d, _, err := b.open(h.SessionID)
+	if err != nil {
+		return 0, err
+	}
+	actors := map[string]actorRow{}
+	for _, a := range h.Actors {
+		if actors[a.Actor], err = b.importActor(a); err != nil {
+			return 0, err
+		}
+	}
+	var e *entry
+	store := func() error {
+		if e == nil {
+			return nil
+		}
+		added += int64(len(e.ops))
+		if err := d.room(e.actor.key, len(e.ops)); err != nil {
+			return err
+		}
+		err := b.r.store(b, d, e)
+		e = nil
+		return err
+	}
+	for i := range rows {
+		r := &rows[i]
+		if d.state.Has(r.op.Dot) {
+			if _, err := d.state.Apply(&r.op); err != nil {
+				return 0, err // compares, and changes nothing
+			}
+			continue
+		}
+		if e != nil && (e.actor.key != r.op.Actor || e.flags != r.Flags || e.recv != r.Received) {
+			if err := store(); err != nil {
+				return 0, err
+			}
+		}
+		if e == nil {
+			e = &entry{actor: actors[r.op.Actor], flags: r.Flags, recv: r.Received, chain: d.head(r.op.Actor).chain}
+		}
+		e.ops, e.lines, e.chain = append(e.ops, r.op), append(e.lines, r.Line), crdt.ChainSum(e.chain, r.op.Sum())
+	}
+	if err := store(); err != nil || added == 0 {
+		return added, err
+	}
+	_, err = audit.Append(b.r.tx, audit.Entry{
+		Action: "import", ResourceType: collections.TestSessions, ResourceID: d.session,
+		New: map[string]any{"count": added, "n": d.n, "digest": h.Digest},
+	})
+	return added, err
+}
+
+// importActor returns the row of an author, which it makes when it is not there.
+func (b *Batch) importActor(a LogActor) (actorRow, error) {
+	row := actorRow{key: a.Actor}
+	read := func() error {
+		return b.r.stmt(`SELECT id, user, device, revoked FROM crdt_actors WHERE key = {:key}`, dbx.Params{"key": a.Actor}).
+			Row(&row.id, &row.user, &row.device, &row.revoked)
+	}
+	err := read()
+	if errors.Is(err, sql.ErrNoRows) {
+		err = b.r.exec(`INSERT INTO crdt_actors (key, user, device, revoked) VALUES ({:key}, {:user}, {:device}, {:revoked})`,
+			dbx.Params{"key": a.Actor, "user": a.User, "device": a.Device, "revoked": a.Revoked})
+		if err == nil {
+			err = read()
+		}
+	}
+	switch {
+	case err != nil:
+		return row, fmt.Errorf("import actor: %w", err)
+	case row.user != a.User:
+		return row, fmt.Errorf("author %s: %w", a.Actor, ErrForeignActor)
+	}
+	return row, nil
+}
