@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,20 +65,38 @@ type Entry struct {
 // entry's id. tx MUST be a transaction: the number of the entry is the highest
 // one plus one, which is right only while no other writer can run.
 func Append(tx core.App, e Entry) (id string, err error) {
+	return AppendWith(func(sql string, params dbx.Params) *dbx.Query {
+		return tx.NonconcurrentDB().NewQuery(sql).Bind(params)
+	}, tx, e)
+}
+
+// Statements makes a query of the transaction with its parameters bound. One that keeps
+// its queries prepared halves the cost of an entry.
+type Statements func(sql string, params dbx.Params) *dbx.Query
+
+// AppendWith is Append for a caller that writes many entries in one transaction, whose
+// statements it runs.
+func AppendWith(stmt Statements, tx core.App, e Entry) (id string, err error) {
 	if tx.TxInfo() == nil {
 		return "", fmt.Errorf("append audit entry: %w", ErrNoTransaction)
 	}
-	r, err := newRow(tx, e)
+	r, err := newRow(stmt, tx, e)
 	if err != nil {
 		return "", fmt.Errorf("append audit entry: %w", err)
 	}
-	if _, err := tx.NonconcurrentDB().Insert(collections.AuditLog, r.params()).Execute(); err != nil {
+	if _, err := stmt(sqlInsert, r.params()).Execute(); err != nil {
 		return "", fmt.Errorf("append audit entry: %w", err)
 	}
 	return r.ID, nil
 }
 
-func newRow(tx core.App, e Entry) (row, error) {
+// sqlInsert is built from the same names as the parameters, so that no column is forgotten.
+var sqlInsert = func() string {
+	columns := slices.Sorted(maps.Keys(row{}.params()))
+	return "INSERT INTO " + collections.AuditLog + " (" + strings.Join(columns, ", ") + ") VALUES ({:" + strings.Join(columns, "}, {:") + "})"
+}()
+
+func newRow(stmt Statements, tx core.App, e Entry) (row, error) {
 	c, a := configOf(tx), ActorOf(tx)
 	r := row{
 		ID: uuid.Must(uuid.NewV7()).String(), UserID: a.ID, UserRole: a.Role,
@@ -92,7 +112,7 @@ func newRow(tx core.App, e Entry) (row, error) {
 	if r.NewValues, err = canonical(e.New); err != nil {
 		return row{}, err
 	}
-	if err := tx.NonconcurrentDB().NewQuery("SELECT coalesce(max(seq), 0) + 1 FROM audit_log").Row(&r.Seq); err != nil {
+	if err := stmt("SELECT coalesce(max(seq), 0) + 1 FROM audit_log", nil).Row(&r.Seq); err != nil {
 		return row{}, fmt.Errorf("read the last number: %w", err)
 	}
 	r.LeafHash = r.hash()
@@ -156,6 +176,9 @@ func canonical(v any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode values: %w", err)
 	}
+	if isSorted(v) {
+		return string(raw), nil
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var sorted any
@@ -164,6 +187,23 @@ func canonical(v any) (string, error) {
 	}
 	raw, err = marshal(sorted) // a decoded object is a map, and maps marshal with sorted keys
 	return string(raw), err
+}
+
+// isSorted reports whether v has no member but plain ones in one map, which is marshalled
+// with its keys in order.
+func isSorted(v any) bool {
+	members, ok := v.(map[string]any)
+	if !ok {
+		return v == nil
+	}
+	for _, m := range members {
+		switch m.(type) {
+		case nil, bool, int, int64, uint64, string:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func marshal(v any) ([]byte, error) {

@@ -51,13 +51,9 @@ func (b *Batch) open(session string) (*document, int64, error) {
 	if b.over {
 		return nil, 0, ErrJobOver
 	}
-	var status string
-	err := b.r.stmt(`SELECT status FROM test_sessions WHERE id = {:id}`, dbx.Params{"id": session}).Row(&status)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, 0, ErrNoSession
-	}
+	status, err := b.r.statusOf(session)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read session: %w", err)
+		return nil, 0, err
 	}
 	d, err := b.r.document(session)
 	if err != nil {
@@ -68,6 +64,23 @@ func (b *Batch) open(session string) (*document, int64, error) {
 		flags |= flagLate
 	}
 	return d, flags, nil
+}
+
+// statusOf returns the session's status. Nobody else writes while the round lasts.
+func (r *round) statusOf(session string) (string, error) {
+	status, known := r.status[session]
+	if known {
+		return status, nil
+	}
+	err := r.stmt(`SELECT status FROM test_sessions WHERE id = {:id}`, dbx.Params{"id": session}).Row(&status)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", ErrNoSession
+	}
+	if err != nil {
+		return "", fmt.Errorf("read session: %w", err)
+	}
+	r.status[session] = status
+	return status, nil
 }
 
 // room checks the limits of the document for n further operations of an actor.
@@ -116,7 +129,7 @@ func (b *Batch) audit(d *document, userID string, e *entry) error {
 	if e.flags&flagQuarantined != 0 {
 		values["quarantined"] = true
 	}
-	_, err := audit.Append(tx, audit.Entry{
+	_, err := audit.AppendWith(b.r.stmt, tx, audit.Entry{
 		Action: "merge", ResourceType: collections.TestSessions, ResourceID: d.session, New: values,
 	})
 	return err

@@ -2,10 +2,12 @@ package merge
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"firemode/crdt"
 
@@ -154,8 +156,14 @@ func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
 
 const (
 	sqlInsertDoc = `INSERT INTO crdt_docs (key) VALUES ({:key}) RETURNING id`
-	sqlInsertOp  = `INSERT INTO crdt_ops (doc, n, actor, seq, recv, q, hash, line) VALUES ({:doc}, {:n}, {:actor}, {:seq}, {:recv}, {:q}, {:hash}, {:line})`
-	sqlSetHead   = `INSERT INTO crdt_heads (doc, actor, seq, chain) VALUES ({:doc}, {:actor}, {:seq}, {:chain})
+	// sqlInsertOps takes the operations of an entry in one statement: lines and hashes are
+	// all of them one behind the other, spans says where each line lies. A statement per row
+	// costs twice as much.
+	sqlInsertOps = `INSERT INTO crdt_ops (doc, n, actor, seq, recv, q, hash, line)
+		SELECT {:doc}, {:n} + j.key, {:actor}, {:seq} + j.key, {:recv}, {:q},
+			substr({:hashes}, j.key * 32 + 1, 32), substr({:lines}, (j.value >> 20) + 1, j.value & 1048575) FROM json_each({:spans}) j`
+	sqlInsertOp = `INSERT INTO crdt_ops (doc, n, actor, seq, recv, q, hash, line) VALUES ({:doc}, {:n}, {:actor}, {:seq}, {:recv}, {:q}, {:hash}, {:line})`
+	sqlSetHead  = `INSERT INTO crdt_heads (doc, actor, seq, chain) VALUES ({:doc}, {:actor}, {:seq}, {:chain})
 		ON CONFLICT (doc, actor) DO UPDATE SET seq = excluded.seq, chain = excluded.chain`
 )
 
@@ -180,17 +188,11 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 			return fmt.Errorf("insert document: %w", err)
 		}
 	}
+	if err := r.insertOps(d, e); err != nil {
+		return fmt.Errorf("insert operations: %w", err)
+	}
 	rows := make([]Row, len(e.ops))
-	for i := range e.ops {
-		op := &e.ops[i]
-		sum := op.Sum()
-		err := r.exec(sqlInsertOp, dbx.Params{
-			"doc": d.id, "n": d.n + 1, "actor": e.actor.id, "seq": int64(op.Seq),
-			"recv": e.recv, "q": e.flags, "hash": sum[:], "line": e.lines[i],
-		})
-		if err != nil {
-			return fmt.Errorf("insert operation: %w", err)
-		}
+	for i := range rows {
 		d.n++
 		rows[i] = newRow(d.n, e.recv, e.flags, e.lines[i])
 	}
@@ -207,4 +209,31 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 	}
 	b.fresh[d.session] = append(b.fresh[d.session], rows...)
 	return nil
+}
+
+// insertOps writes the rows of e behind the log of d.
+func (r *round) insertOps(d *document, e *entry) error {
+	params := dbx.Params{"doc": d.id, "n": d.n + 1, "actor": e.actor.id, "seq": int64(e.ops[0].Seq), "recv": e.recv, "q": e.flags}
+	if len(e.ops) == 1 {
+		sum := e.ops[0].Sum()
+		params["hash"], params["line"] = sum[:], e.lines[0]
+		return r.exec(sqlInsertOp, params)
+	}
+	size := 0
+	for _, line := range e.lines {
+		size += len(line)
+	}
+	lines, hashes, spans := make([]byte, 0, size), make([]byte, 0, len(e.ops)*sha256.Size), make([]byte, 1, len(e.ops)*12)
+	spans[0] = '['
+	for i, line := range e.lines {
+		if i > 0 {
+			spans = append(spans, ',')
+		}
+		// Offset and length in one number: a line has at most crdt.LineMaxBytes, below 2^20.
+		spans = strconv.AppendInt(spans, int64(len(lines))<<20|int64(len(line)), 10)
+		sum := e.ops[i].Sum()
+		lines, hashes = append(lines, line...), append(hashes, sum[:]...)
+	}
+	params["hashes"], params["lines"], params["spans"] = hashes, lines, string(append(spans, ']'))
+	return r.exec(sqlInsertOps, params)
 }

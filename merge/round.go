@@ -16,6 +16,7 @@ type round struct {
 	tx     core.App
 	stmts  map[string]*dbx.Query
 	docs   map[string]*document // by session; locked for writing until the round settles
+	status map[string]string    // of sessions that were looked up; the row is large, so once
 	fresh  map[string][]Row     // rows added by jobs that stand, by session
 	toShow map[string]struct{}  // sessions whose record is written at the end
 	moved  map[string]struct{}  // sessions whose status was changed by jobs that stand
@@ -23,7 +24,7 @@ type round struct {
 }
 
 func (s *Service) newRound(tx core.App) *round {
-	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, fresh: map[string][]Row{}, toShow: map[string]struct{}{}, moved: map[string]struct{}{}}
+	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, status: map[string]string{}, fresh: map[string][]Row{}, toShow: map[string]struct{}{}, moved: map[string]struct{}{}}
 }
 
 // stmt returns the statement prepared for this transaction, which closes it too.
@@ -77,6 +78,9 @@ func (r *round) call(b *Batch, j *job) (err error) {
 
 // forget drops the documents that a failed job has changed in memory.
 func (r *round) forget(b *Batch) {
+	for id := range b.moved {
+		delete(r.status, id)
+	}
 	for id := range b.changed {
 		if d := r.docs[id]; d != nil {
 			r.s.cache.drop(d)

@@ -43,8 +43,8 @@ func (b *Batch) Move(req MoveRequest) (from string, err error) {
 	if err := checkReason(req.Reason); err != nil {
 		return "", err
 	}
-	if err := b.r.stmt(`SELECT status FROM test_sessions WHERE id = {:id}`, dbx.Params{"id": req.SessionID}).Row(&from); err != nil {
-		return "", fmt.Errorf("read status: %w", err)
+	if from, err = b.r.statusOf(req.SessionID); err != nil {
+		return "", err
 	}
 	if !slices.Contains(collections.SessionMoves[from], req.To) {
 		return from, &MoveError{From: from, To: req.To}
@@ -54,6 +54,11 @@ func (b *Batch) Move(req MoveRequest) (from string, err error) {
 			return from, err
 		}
 	}
+	if b.moved == nil {
+		b.moved = map[string]struct{}{}
+	}
+	b.moved[req.SessionID] = struct{}{}
+	b.r.status[req.SessionID] = req.To
 	err = b.r.exec(`UPDATE test_sessions SET status = {:status}, updated_at = {:at} WHERE id = {:id}`, dbx.Params{
 		"id": req.SessionID, "status": req.To, "at": b.r.s.config.Now().UTC().Format(types.DefaultDateLayout),
 	})
@@ -68,10 +73,6 @@ func (b *Batch) Move(req MoveRequest) (from string, err error) {
 		Action: statusActions[req.To], ResourceType: collections.TestSessions, ResourceID: req.SessionID,
 		Old: map[string]any{collections.FieldStatus: from}, New: now,
 	})
-	if b.moved == nil {
-		b.moved = map[string]struct{}{}
-	}
-	b.moved[req.SessionID] = struct{}{}
 	return from, err
 }
 
