@@ -60,8 +60,8 @@ story: test-deps ## the whole story on the built binary, 20 times in a row under
 soak: story ## the long proofs
 	FIREMODE_SOAK=1 CGO_ENABLED=1 go test -race -timeout 120m $(PKG)
 
-smoke: ## check a running server end to end (URL=http://127.0.0.1:5000)
-	./firemode smoke --url $(or $(URL),http://127.0.0.1:5000)
+smoke: ## check a running server end to end (URL=…, default: that of FIREMODE_HTTP)
+	./firemode smoke $(if $(URL),--url $(URL))
 
 test-deps: ## install what the tests need and is missing (apt as root; otherwise say what)
 	@internal/tools/test-deps.sh

@@ -43,7 +43,7 @@ var variables = []variable{
 	{"FIREMODE_HTTP", "127.0.0.1:5000", "address of the API, the admin UI and /docs"},
 	{"FIREMODE_DIAG", "127.0.0.1:6060", "loopback address of /metrics, /memory and /debug/pprof/"},
 	{"FIREMODE_DATA", "pb_data", "data directory"},
-	{"FIREMODE_ALLOW_SCHEMA_EDIT", "false", "development only: let the admin UI change collections"},
+	{"FIREMODE_ALLOW_SCHEMA_EDIT", "false", "development only: let the admin UI change collections and run SQL"},
 }
 
 // Config is what the environment says. Secrets may be empty in development

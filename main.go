@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/pocketbase/pocketbase"
@@ -59,14 +60,15 @@ func run(getenv func(string) string) int {
 				filepath.Join(cfg.DataDir, generatedSecretsFile))
 		}
 	}
-	if err := wire(pb, cfg); err != nil {
+	p, err := wire(pb, cfg)
+	if err != nil {
 		return usageError(err)
 	}
 
 	if _, _, err := pb.RootCmd.Find(os.Args[1:]); err != nil {
 		return usageError(err)
 	}
-	if err := execute(pb); err != nil {
+	if err := execute(pb, p); err != nil {
 		fmt.Fprintln(os.Stderr, "firemode:", err)
 		if errors.As(err, new(*usageMistake)) {
 			return exitUsage
@@ -81,7 +83,7 @@ func usageError(err error) int {
 	return exitUsage
 }
 
-// A usageMistake is a wrong flag; it exits 2 as a wrong command does.
+// A usageMistake is a wrong flag or argument; it exits 2 as a wrong command does.
 type usageMistake struct{ error }
 
 func (u *usageMistake) Unwrap() error { return u.error }
@@ -89,7 +91,8 @@ func (u *usageMistake) Unwrap() error { return u.error }
 // execute runs the command line and then every OnTerminate hook. PocketBase's
 // own Execute drops the error of the command, so that failed and unknown
 // commands and a port in use would all exit 0.
-func execute(pb *pocketbase.PocketBase) error {
+func execute(pb *pocketbase.PocketBase, p *parts) error {
+	pb.RootCmd.Version = version // not PocketBase's own
 	pb.RootCmd.Short = "The backend of the FireMode fire-safety compliance platform"
 	pb.RootCmd.Long = `FireMode keeps test sessions, evidence and findings of fire-safety services: one
 binary with its database inside, mirrored into PostgreSQL for reporting.
@@ -104,12 +107,22 @@ All settings:      README.md, or .env.example`
 	stopped, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- pb.RootCmd.ExecuteContext(stopped) }()
+	began := markBegin(pb.RootCmd)
+	go func() {
+		err := pb.RootCmd.ExecuteContext(stopped)
+		if err != nil && !began.Load() {
+			err = &usageMistake{err} // refused before the command did anything
+		}
+		done <- err
+	}()
 
 	var err error
 	select {
 	case err = <-done:
 		done = nil
+		// Restoring a backup replaces this process by a new one: serving has ended, and
+		// nothing else may.
+		p.restart.wait()
 	case <-stopped.Done():
 		stop() // a second signal ends the process at once
 	}
@@ -122,4 +135,24 @@ All settings:      README.md, or .env.example`
 		return e.App.ResetBootstrapState()
 	})
 	return errors.Join(err, terminated)
+}
+
+// markBegin makes every command below root note that it has begun, which it does once its
+// flags and arguments are accepted.
+func markBegin(root *cobra.Command) *atomic.Bool {
+	began := &atomic.Bool{}
+	var mark func(c *cobra.Command)
+	mark = func(c *cobra.Command) {
+		if run := c.RunE; run != nil {
+			c.RunE = func(c *cobra.Command, args []string) error {
+				began.Store(true)
+				return run(c, args)
+			}
+		}
+		for _, child := range c.Commands() {
+			mark(child)
+		}
+	}
+	mark(root)
+	return began
 }

@@ -79,7 +79,7 @@ func makeSecrets(path string) (made bool, err error) {
 	if _, err := os.Stat(path); err == nil {
 		return false, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), dataDirMode); err != nil {
 		return false, err
 	}
 	secret := make([]byte, jwtSecretMinBytes)

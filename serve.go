@@ -29,13 +29,16 @@ const (
 	diagReadTimeout = 10 * time.Second
 )
 
+// dataDirMode keeps other users of the machine away from password hashes and tokens.
+const dataDirMode = 0o700
+
 // lockFile keeps a second server off a data directory: two processes would each
 // believe to be the only writer.
 const lockFile = "firemode.lock"
 
 // lockDataDir takes the lock until release is called or the process ends.
 func lockDataDir(dir string) (release func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, dataDirMode); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, lockFile))
@@ -131,6 +134,32 @@ func (l *launch) wait() {
 	l.mu.Unlock()
 	if settled != nil {
 		<-settled
+	}
+}
+
+// restart keeps the process alive while PocketBase is about to replace it by a new one, as
+// after restoring a backup.
+type restart struct {
+	mu   sync.Mutex    // guards over
+	over chan struct{} // closed when a restart failed; nil when none was begun
+}
+
+// begin says that a restart begins; failed says that it came to nothing.
+func (r *restart) begin() (failed func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	over := make(chan struct{})
+	r.over = over
+	return func() { close(over) }
+}
+
+// wait returns when no restart is under way.
+func (r *restart) wait() {
+	r.mu.Lock()
+	over := r.over
+	r.mu.Unlock()
+	if over != nil {
+		<-over
 	}
 }
 

@@ -32,11 +32,12 @@ type parts struct {
 	mirror  *pgsync.Worker // nil when the mirror is off
 	metrics *api.Metrics
 	launch  launch
+	restart restart
 	server  *http.Server // set while starting; nil when nothing is served
 }
 
 // wire builds the parts, binds them to pb and adds the commands.
-func wire(pb *pocketbase.PocketBase, cfg Config) error {
+func wire(pb *pocketbase.PocketBase, cfg Config) (*parts, error) {
 	collections.UseSealer(cfg.FernetKeys)
 	p := &parts{
 		cfg:     cfg,
@@ -48,7 +49,7 @@ func wire(pb *pocketbase.PocketBase, cfg Config) error {
 	if cfg.DatabaseURL != "" {
 		worker, err := pgsync.New(pb, pgsync.Config{DSN: cfg.DatabaseURL})
 		if err != nil {
-			return fmt.Errorf("DATABASE_URL: %w", err)
+			return nil, fmt.Errorf("DATABASE_URL: %w", err)
 		}
 		p.mirror = worker
 	}
@@ -75,7 +76,7 @@ func wire(pb *pocketbase.PocketBase, cfg Config) error {
 		return p.serve(ctx, pb, deps, httpAddr, diagAddr)
 	}
 	pb.RootCmd.AddCommand(cli.Commands(pb, deps)...)
-	return nil
+	return p, nil
 }
 
 // bindServe mounts the routes before the router is built and starts the
@@ -123,6 +124,9 @@ func (p *parts) bindTerminate(app core.App) {
 	app.OnTerminate().Bind(&hook.Handler[*core.TerminateEvent]{
 		Id: "firemode.stop", Priority: -10000, // before PocketBase's own at -9999
 		Func: func(e *core.TerminateEvent) error {
+			if e.IsRestart {
+				defer p.restart.begin()() // comes back only if the new process could not be started
+			}
 			p.launch.wait()
 			if p.server != nil {
 				drain(e.App, p.server)

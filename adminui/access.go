@@ -51,7 +51,8 @@ var accessTable = []collectionAccess{
 	{collection: collections.Defects, officer: records, auditor: records},
 	{collection: collections.CalibrationCertificates, officer: files, auditor: files},
 	{collection: collections.AuditLog, officer: records, auditor: records,
-		withheldFromAuditor: []string{collections.FieldIPAddress, collections.FieldUserAgent}},
+		// The values would name people: accounts have entries too.
+		withheldFromAuditor: []string{collections.FieldIPAddress, collections.FieldUserAgent, collections.FieldOldValues, collections.FieldNewValues}},
 	{collection: collections.RevokedTokens, officer: records, auditor: none},
 	{collection: collections.IdempotencyKeys, officer: none, auditor: none},
 	// Their own record is admitted by the guard, not by this table.

@@ -19,7 +19,7 @@ const truncateRoute = "DELETE /api/collections/{collection}/truncate"
 func (c Config) schemaEdits() bool { return c.Development && c.AllowSchemaEdits }
 
 const (
-	sqlRefusal      = "The SQL console is switched off. It is available in development only."
+	sqlRefusal      = "The SQL console is switched off. It is available in development, with FIREMODE_ALLOW_SCHEMA_EDIT=true."
 	schemaRefusal   = "The schema is part of the program and changes with its version. Collections cannot be edited here."
 	truncateRefusal = "Compliance records cannot be deleted as a whole."
 )
@@ -34,7 +34,7 @@ func registerSchemaGuard(app core.App, config Config) {
 				Id: "firemode.adminui.sql", Priority: priorityGuard + 1,
 				Func: func(e *core.RequestEvent) error {
 					switch {
-					case sqlRoutes[e.Request.Pattern] && !config.Development:
+					case sqlRoutes[e.Request.Pattern] && !config.schemaEdits():
 						return e.ForbiddenError(sqlRefusal, nil)
 					case e.Request.Pattern == truncateRoute && !config.schemaEdits():
 						return e.ForbiddenError(truncateRefusal, nil)

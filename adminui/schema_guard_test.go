@@ -13,25 +13,24 @@ func TestSchemaAndSQLAreClosed(t *testing.T) {
 	requests := []struct {
 		method, path string
 		body         any
-		sql          bool // opened by Development alone
 	}{
-		{"POST", "/api/sql", map[string]any{"query": "SELECT 1"}, true},
-		{"POST", "/api/collections/meta/dry-run-view", map[string]any{"query": "SELECT id FROM users"}, true},
-		{"POST", "/api/collections", map[string]any{"name": "extra", "type": "base"}, false},
-		{"PATCH", "/api/collections/organisations", map[string]any{"listRule": ""}, false},
-		{"DELETE", "/api/collections/idempotency_keys", nil, false},
-		{"DELETE", "/api/collections/idempotency_keys/truncate", nil, false},
-		{"PUT", "/api/collections/import", map[string]any{"collections": []any{map[string]any{"name": "more", "type": "base", "fields": []any{}}}}, false},
+		{"POST", "/api/sql", map[string]any{"query": "SELECT 1"}},
+		{"POST", "/api/collections/meta/dry-run-view", map[string]any{"query": "SELECT id FROM users"}},
+		{"POST", "/api/collections", map[string]any{"name": "extra", "type": "base"}},
+		{"PATCH", "/api/collections/organisations", map[string]any{"listRule": ""}},
+		{"DELETE", "/api/collections/idempotency_keys", nil},
+		{"DELETE", "/api/collections/idempotency_keys/truncate", nil},
+		{"PUT", "/api/collections/import", map[string]any{"collections": []any{map[string]any{"name": "more", "type": "base", "fields": []any{}}}}},
 	}
 	tests := []struct {
 		name   string
 		config adminui.Config
-		open   func(sql bool) bool
+		open   bool
 	}{
-		{"production", adminui.Config{}, func(bool) bool { return false }},
-		{"edits without development", adminui.Config{AllowSchemaEdits: true}, func(bool) bool { return false }},
-		{"development", adminui.Config{Development: true}, func(sql bool) bool { return sql }},
-		{"development with edits", adminui.Config{Development: true, AllowSchemaEdits: true}, func(bool) bool { return true }},
+		{"production", adminui.Config{}, false},
+		{"edits without development", adminui.Config{AllowSchemaEdits: true}, false},
+		{"development", adminui.Config{Development: true}, false},
+		{"development with edits", adminui.Config{Development: true, AllowSchemaEdits: true}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -39,15 +38,15 @@ func TestSchemaAndSQLAreClosed(t *testing.T) {
 			w := newEmptyWorld(t, test.config)
 			for _, r := range requests {
 				status, body := w.do(r.method, r.path, w.token(adminEmail), r.body)
-				if refused := status == http.StatusForbidden; refused == test.open(r.sql) {
-					t.Errorf("%s %s: got %d %v, want open=%v", r.method, r.path, status, body, test.open(r.sql))
+				if refused := status == http.StatusForbidden; refused == test.open {
+					t.Errorf("%s %s: got %d %v, want open=%v", r.method, r.path, status, body, test.open)
 				}
 				if message, _ := body["message"].(string); status == http.StatusForbidden && !strings.Contains(message, " ") {
 					t.Errorf("%s %s: message %q does not explain itself", r.method, r.path, message)
 				}
 			}
-			if _, err := w.app.FindCollectionByNameOrId("extra"); (err == nil) != test.open(false) {
-				t.Errorf("collection made through the API: found %v, want %v", err == nil, test.open(false))
+			if _, err := w.app.FindCollectionByNameOrId("extra"); (err == nil) != test.open {
+				t.Errorf("collection made through the API: found %v, want %v", err == nil, test.open)
 			}
 		})
 	}

@@ -21,6 +21,12 @@ func (w *world) signIn(email string) *browser.Page {
 	return p
 }
 
+// drawn waits until the overview is not drawn again: the audit table's records become
+// links once the admin UI knows its collections.
+func drawn(p *browser.Page) {
+	p.Until("the records are links", `document.querySelector('.fm-overview .fm-table a[href*="collection=buildings"]') !== null`)
+}
+
 // records opens the list of a collection and waits for its rows.
 func records(p *browser.Page, collection, want string) {
 	p.Hash("#/collections?collection=" + collection)
@@ -168,6 +174,7 @@ func TestOverviewIsReadable(t *testing.T) {
 	}
 	// The check itself must notice grey on white.
 	p.Dark(false)
+	drawn(p)
 	p.Eval(`document.querySelector(".fm-card h2").style.color = "rgb(180,180,180)"`, nil)
 	var low []string
 	p.Eval(contrastScript, &low)
@@ -182,9 +189,7 @@ func TestOverviewByKeyboard(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, adminui.Config{})
 	p := w.signIn(officerEmail)
-	// The audit table's records become links, and the page is drawn again, once the
-	// admin UI knows its collections.
-	p.Until("the records are links", `document.querySelector('.fm-overview .fm-table a[href*="collection=buildings"]') !== null`)
+	drawn(p)
 	var want int
 	p.Eval(`document.querySelectorAll(".fm-overview a, .fm-nav").length`, &want)
 	p.Eval(`(window.fmSeen = new Set(), window.fmUnmarked = [], document.addEventListener("focusin", (e) => {

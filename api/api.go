@@ -82,7 +82,7 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 	if err := s.sweepUploads(); err != nil {
 		return err
 	}
-	se.Router.Bind(s.rootMiddleware(), hideTokens(), frameMiddleware())
+	se.Router.Bind(s.rootMiddleware(), hideTokens(), strictBodies(), frameMiddleware())
 	// Patterns with a method: one without would conflict with "GET /{path...}",
 	// the static files. GET serves HEAD as well.
 	for _, method := range []string{

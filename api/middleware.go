@@ -1,6 +1,9 @@
 package api
 
 import (
+	"bytes"
+	"io"
+	"mime"
 	"net/http"
 	"regexp"
 	"strings"
@@ -75,6 +78,33 @@ func hideTokens() *hook.Handler[*core.RequestEvent] {
 				e.Request.URL.RawQuery = query.Encode()
 			}
 			return err
+		},
+	}
+}
+
+// strictBodies refuses on the record API what encoding/json would take and change in
+// silence: a member twice, lone surrogates, invalid UTF-8, NUL. It runs behind the limit of
+// the body's size; PocketBase reads the body again.
+func strictBodies() *hook.Handler[*core.RequestEvent] {
+	return &hook.Handler[*core.RequestEvent]{
+		Id: "firemode.api.strict-bodies", Priority: apis.DefaultBodyLimitMiddlewarePriority + 1,
+		Func: func(e *core.RequestEvent) error {
+			path := e.Request.URL.Path
+			records := strings.HasPrefix(path, "/api/collections/") || path == "/api/batch" || strings.HasPrefix(path, "/api/firemode/")
+			kind, _, _ := mime.ParseMediaType(e.Request.Header.Get("Content-Type"))
+			if !records || kind != "application/json" || e.Request.Body == nil {
+				return e.Next()
+			}
+			body, err := io.ReadAll(e.Request.Body)
+			if err != nil {
+				return unreadable(err)
+			}
+			if len(bytes.TrimSpace(body)) > 0 {
+				if p := checkJSON(body); p != nil {
+					return p
+				}
+			}
+			return e.Next()
 		},
 	}
 }

@@ -143,6 +143,9 @@ func (c *call) bundle(in *IDPath) (*one[bundle], error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.catchUp(r); err != nil {
+		return nil, err
+	}
 	out := bundle{GeneratedAt: c.Now().UTC(), Evidence: []evidenceItem{}}
 	if out.Session, err = c.sessionView(r); err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func TestBadInputOnRecordRoutes(t *testing.T) {
 	}
 	w.do(request{method: "POST", path: "/api/collections/buildings/records", as: "manager", body: map[string]any{
 		"name": "NU\x00L", "address": "1 Quay St", "building_type": "5", "organisation_id": w.organisationOf("manager"),
-	}}).want(400)
+	}}).want(422)
 }
 
 func (w *world) idOf(username string) string {

@@ -48,7 +48,7 @@ func Commands(app core.App, deps Deps) []*cobra.Command {
 		mirrorCommand(app, deps),
 		superuserCommand(app, deps),
 		keysCommand(app, deps),
-		smokeCommand(),
+		smokeCommand(deps),
 	}
 }
 

@@ -72,7 +72,7 @@ held, is.`,
 		Short: "Compare every mirrored row of both databases",
 		Long: `Compare every row in SQLite with its copy in PostgreSQL, column by column, at one
 moment. A server must be feeding the mirror. Any difference is listed and is an
-error. Both databases stay usable meanwhile.`,
+error, rows in quarantine too. Both databases stay usable meanwhile.`,
 		Example: "  firemode mirror verify\n  firemode mirror verify --json --timeout 1h",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -93,10 +93,7 @@ error. Both databases stay usable meanwhile.`,
 			} else {
 				err = printVerify(c.OutOrStdout(), report)
 			}
-			if !report.Equal {
-				err = errors.Join(err, errMirrorUnequal)
-			}
-			return err
+			return errors.Join(err, verifyProblem(report))
 		},
 	}
 	verify.Flags().BoolVar(&verifyJSON, "json", false, "print JSON")
@@ -135,6 +132,22 @@ only PostgreSQL has are deleted from its tables; its journal keeps what it has.`
 
 	return group("mirror", "Look after the PostgreSQL mirror",
 		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify, adopt)
+}
+
+// verifyProblem is the error that a comparison stands for. Rows in quarantine are missing
+// in PostgreSQL like any other difference.
+func verifyProblem(r pgsync.Report) error {
+	var missing int64
+	for _, t := range r.Tables {
+		missing += t.Quarantined
+	}
+	switch {
+	case !r.Equal:
+		return errMirrorUnequal
+	case missing > 0:
+		return fmt.Errorf("PostgreSQL lacks %d rows that it could not take: SELECT coll, pk, sqlstate, message FROM fm_sync.quarantine", missing)
+	}
+	return nil
 }
 
 // mirrorProblem is the error that a status stands for, with what to do about it.

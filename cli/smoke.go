@@ -23,7 +23,7 @@ const (
 	smokeMaxBytes = 8 << 20
 )
 
-func smokeCommand() *cobra.Command {
+func smokeCommand(deps Deps) *cobra.Command {
 	var base, user, password string
 	c := &cobra.Command{
 		Use:   "smoke",
@@ -44,7 +44,7 @@ the login is written. The first failure ends it with an error.`,
 			return s.run(c.Context(), user, password)
 		},
 	}
-	c.Flags().StringVar(&base, "url", "http://127.0.0.1:5000", "address of the server")
+	c.Flags().StringVar(&base, "url", "http://"+deps.HTTP, "address of the server")
 	c.Flags().StringVar(&user, "user", demoUsername, "username or e-mail address to log in with")
 	c.Flags().StringVar(&password, "password", seed.DemoPassword, "its password")
 	return c

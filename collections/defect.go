@@ -2,8 +2,8 @@ package collections
 
 import "github.com/pocketbase/pocketbase/core"
 
-// States of a defect, in the only order they may be passed through.
-func defectStates() []string {
+// DefectStates are the states of a defect, in the only order they may be passed through.
+func DefectStates() []string {
 	return []string{"open", "acknowledged", "repair_scheduled", "repaired", "verified", "closed"}
 }
 
@@ -21,7 +21,7 @@ func defects() *core.Collection {
 	b.text(FieldCategory, 50)
 	b.requiredText(FieldDescription, 5000)
 	b.text(FieldRuleCode, 50)
-	b.enum(FieldState, true, defectStates()...)
+	b.enum(FieldState, true, DefectStates()...)
 	b.date(FieldDiscoveredAt, true)
 	b.date(FieldNotifyBy, false)
 	b.date(FieldAcknowledgedAt, false)

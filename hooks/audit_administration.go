@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 
 	"firemode/audit"
 
@@ -17,6 +18,7 @@ const (
 	resourceSettings = "settings"
 	resourceBackups  = "backups"
 	resourceCrons    = "crons"
+	resourceSQL      = "sql"
 
 	// resourceNameMax is what a column of the log holds, bytes.
 	resourceNameMax = 255
@@ -33,6 +35,7 @@ var administrativeActs = map[string]administrativeAct{
 	"DELETE /api/backups/{key}":       {"delete", resourceBackups, "key"},
 	"POST /api/backups/{key}/restore": {"restore", resourceBackups, "key"},
 	"POST /api/crons/{id}":            {"run", resourceCrons, "id"},
+	"POST /api/sql":                   {"run", resourceSQL, ""},
 }
 
 // registerAdministrationAudit records what administrators do beside records: the
@@ -122,7 +125,9 @@ func auditAdministration(e *core.RequestEvent) error {
 		return e.Next() // the handler refuses it
 	}
 	name := e.Request.PathValue(act.key)
-	name = strings.ToValidUTF8(name[:min(len(name), resourceNameMax)], "")
+	if !utf8.ValidString(name) || strings.ContainsRune(name, 0) || len(name) > resourceNameMax {
+		return e.NotFoundError("", nil) // no such thing can be there
+	}
 	err := e.App.RunInTransaction(func(tx core.App) error {
 		defer audit.Attribute(tx, actor(e, who))()
 		_, err := audit.Append(tx, audit.Entry{Action: act.action, ResourceType: act.resource, ResourceID: name})

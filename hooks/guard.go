@@ -1,8 +1,6 @@
 package hooks
 
 import (
-	"strings"
-
 	"firemode/collections"
 
 	validation "github.com/pocketbase/ozzo-validation/v4"
@@ -45,7 +43,7 @@ func registerGuards(app core.App) {
 	for name, on := range map[string]*hook.TaggedHook[*core.RecordEvent]{
 		"create": app.OnRecordCreate(ourNames...), "update": app.OnRecordUpdate(ourNames...),
 	} {
-		on.Bind(&hook.Handler[*core.RecordEvent]{Id: "firemode.guard.no-nul." + name, Priority: priorityGuard, Func: refuseNUL})
+		on.Bind(&hook.Handler[*core.RecordEvent]{Id: "firemode.guard.text." + name, Priority: priorityGuard, Func: refuseUnfitText})
 	}
 	app.OnRecordAuthRefreshRequest().Bind(&hook.Handler[*core.RecordAuthRefreshRequestEvent]{
 		Id: "firemode.guard.refresh-body", Priority: priorityGuard,
@@ -107,20 +105,6 @@ func registerGuards(app core.App) {
 			})
 		},
 	})
-}
-
-// refuseNUL refuses texts with a NUL character: PostgreSQL cannot hold one, so
-// the record would never reach the mirror.
-func refuseNUL(e *core.RecordEvent) error {
-	for _, f := range e.Record.Collection().Fields {
-		switch f.(type) {
-		case *core.TextField, *collections.EncryptedField:
-			if strings.ContainsRune(e.Record.GetString(f.GetName()), 0) {
-				return validation.Errors{f.GetName(): validation.NewError("validation_nul", "Must not contain the NUL character.")}
-			}
-		}
-	}
-	return e.Next()
 }
 
 // priorityGuard runs before PocketBase validates a record.

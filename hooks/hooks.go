@@ -16,6 +16,7 @@ func Register(app core.App, d Deps) {
 	registerRevocation(app, d.Tokens)
 	registerSealed(app)
 	registerGuards(app)
+	registerDoors(app)
 	registerAudit(app)
 	registerAdministrationAudit(app)
 }

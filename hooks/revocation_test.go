@@ -170,7 +170,7 @@ func TestRevocationsAreNeverTakenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.must(400, "DELETE", records(collections.RevokedTokens, row.Id), root, nil)
+	s.must(403, "DELETE", records(collections.RevokedTokens, row.Id), root, nil)
 	s.must(400, "PATCH", records(collections.RevokedTokens, row.Id), root, answer{"token_jti": "other"})
 	if n, _ := s.app.CountRecords(collections.RevokedTokens); n != 1 {
 		t.Errorf("rows: got %d, want 1", n)

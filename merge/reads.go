@@ -54,6 +54,20 @@ func (s *Service) Document(ctx context.Context, sessionID string) (Document, err
 	return d, err
 }
 
+// Newer returns the document when its log goes beyond the position that its record shows,
+// and nil when the record is up to date: a large record is written now and then only.
+func (s *Service) Newer(ctx context.Context, sessionID string, shown int64) (*Document, error) {
+	at, err := readPosition(ctx, s.app.ConcurrentDB(), sessionID)
+	if err != nil || at.n <= shown {
+		return nil, err
+	}
+	d := &Document{SessionID: sessionID}
+	_, err = s.view(ctx, sessionID, func(doc *document) {
+		d.Data, d.VectorClock, d.ServerSeq = doc.state.Materialise(s.schema), doc.state.Version().AppendJSON(nil), doc.n
+	})
+	return d, err
+}
+
 // Ops returns the operations after a server position, in order, at most limit of them and
 // never more than 1,000; limit 0 means that. Errors: ErrNoSession.
 func (s *Service) Ops(ctx context.Context, sessionID string, after int64, limit int) ([]Row, error) {
