@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that the tests find what they need: a C compiler (the race
-# detector), PostgreSQL, Chromium, and the argon2 and curl commands. Installs what is
+# detector), PostgreSQL, Chromium, Node, and the argon2 and curl commands. Installs what is
 # missing with apt-get as root, otherwise says in one line what to install.
 set -euo pipefail
 
@@ -9,6 +9,7 @@ command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || [ -n "${FIREMODE_TEST_POSTGRES:-}${FIREMODE_PG_BIN:-}" ] || missing+=(postgresql)
 command -v chromium >/dev/null || [ -n "${FIREMODE_CHROMIUM:-}" ] || missing+=(chromium)
 command -v argon2 >/dev/null || missing+=(argon2)
+command -v node >/dev/null || missing+=(nodejs)
 command -v curl >/dev/null || missing+=(curl)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
