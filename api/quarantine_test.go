@@ -124,3 +124,27 @@ func TestNobodyAdmitsTheirOwn(t *testing.T) {
 	w.act("manager", "/quarantine/admit", body).want(403)
 	w.act("officer", "/quarantine/admit", body).want(200)
 }
+
+// A device whose position the log does not have is told that the server was restored.
+func TestRestoredLogsAreNoticed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.tablet("inspector")
+	d.sync(`"pass"`, "items/FE-001/result").want(200)
+	ops := w.get("inspector", "/ops").want(200)
+	if ops.text("epoch") == "" {
+		t.Errorf("ops: got %s, want an epoch", ops.body)
+	}
+	pull := func(since int) answer {
+		return w.do(request{method: "POST", path: "/v1/tests/sessions/" + w.session + "/sync", as: "inspector", body: fmt.Sprintf(`{"v":1,"since":%d}`, since),
+			header: map[string]string{"Content-Type": "application/x-ndjson"}})
+	}
+	if a := pull(1).want(200); !strings.Contains(string(a.body), `"epoch":"`+ops.text("epoch")+`"`) || !strings.Contains(string(a.body), `"n":1`) {
+		t.Errorf("sync: got %s", a.body)
+	}
+	for _, a := range []answer{pull(2), w.get("inspector", "/ops?after=2")} {
+		if data := a.want(409).member("data").(map[string]any); data["code"] != "restored" || data["epoch"] != ops.text("epoch") || data["n"] != 1.0 {
+			t.Errorf("beyond the end: got %s", a.body)
+		}
+	}
+}

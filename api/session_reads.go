@@ -24,7 +24,10 @@ func (s *service) bindSessionReads(api huma.API) {
 	get := func(id, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: "/v1/tests/sessions/{id}" + path, Tags: tags, Summary: summary}
 	}
-	register(api, get("list-ops", "/ops", "List the operations of a document after a position"), (*call).listOps)
+	ops := get("list-ops", "/ops", "List the operations of a document after a position")
+	ops.Errors = []int{http.StatusConflict}
+	ops.Description = "409 with code restored: the log does not go as far as after; the server was restored from a backup."
+	register(api, ops, (*call).listOps)
 	register(api, get("list-conflicts", "/conflicts", "List the fields that hold more than one value, with who wrote each"), (*call).listConflicts)
 	register(api, get("get-history", "/history", "List what was written to one field, newest first"), (*call).history)
 	register(api, get("get-offline-bundle", "/offline-bundle", "Get everything a device needs to work without network"), (*call).bundle)
@@ -47,6 +50,7 @@ type opRow struct {
 
 type opsAnswer struct {
 	Data    []opRow `json:"data"`
+	Epoch   string  `json:"epoch" doc:"Changes when the server was restored from a backup: positions seen before mean nothing any more"`
 	After   int64   `json:"after" doc:"Send this as after to go on"`
 	HasMore bool    `json:"has_more"`
 }
@@ -55,11 +59,14 @@ func (c *call) listOps(in *listOpsInput) (*one[opsAnswer], error) {
 	if err := c.mayView(in.ID); err != nil {
 		return nil, err
 	}
+	if err := c.checkCursor(in.ID, in.After); err != nil {
+		return nil, err
+	}
 	rows, err := c.Merge.Ops(c.ctx(), in.ID, in.After, in.Limit)
 	if err != nil {
 		return nil, err
 	}
-	out := opsAnswer{Data: make([]opRow, len(rows)), After: in.After, HasMore: len(rows) == in.Limit}
+	out := opsAnswer{Data: make([]opRow, len(rows)), Epoch: c.Merge.Epoch(), After: in.After, HasMore: len(rows) == in.Limit}
 	for i, r := range rows {
 		out.Data[i] = opRow{N: r.N, Received: r.Received, Quarantined: r.Quarantined, Late: r.Late, Op: r.Line}
 		out.After = r.N

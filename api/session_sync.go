@@ -37,9 +37,10 @@ func (s *service) bindSync(api huma.API) {
 		OperationID: "sync-session", Method: http.MethodPost, Path: "/v1/tests/sessions/{id}/sync", Tags: []string{"sessions"}, DefaultStatus: http.StatusOK,
 		Summary: "Send and receive operations of a document",
 		Description: "Lines of JSON, gzip allowed. Request: a header {\"v\":1,\"since\":n,\"actor\":\"…\",\"from\":seq,\"prev\":\"base64\",\"head\":\"base64\"}, then the actor's operations in order. " +
-			"Answer: {\"acked\",\"chain\",\"n\",\"added\",\"duplicates\",\"late\",\"quarantined\",\"more\"}, then {\"n\",\"r\",\"q\",\"op\"} for each operation after since, op byte for byte as its author wrote it. " +
+			"Answer: {\"epoch\",\"acked\",\"chain\",\"n\",\"added\",\"duplicates\",\"late\",\"quarantined\",\"more\"}, then {\"n\",\"r\",\"q\",\"op\"} for each operation after since, op byte for byte as its author wrote it. " +
 			"q is 1 for an operation in quarantine, without effect, plus 2 for one that came when the session was locked. An operation at notes/admitted that is not in quarantine itself " +
 			"gives those named in its x their effect. Whoever could write to the session once and may not any more still delivers what they recorded, into quarantine. " +
+			"A device that meets another epoch than before, or gets 409 with code restored, talks to a log that came back from a backup: it forgets its cursor and sends again what the log lacks. " +
 			"Without operations only receives. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq).",
 		Responses: map[string]*huma.Response{"200": {Description: "The acknowledgement, then operations", Content: text}},
 	}, (*call).sync)
@@ -69,6 +70,9 @@ func (c *call) sync(in *IDPath) (*written, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkCursor(in.ID, head.Since); err != nil {
+		return nil, err
+	}
 	req.SessionID, req.UserID, req.Since = in.ID, c.auth().Id, head.Since
 	var ack merge.Ack
 	if len(req.Lines) > 0 {
@@ -87,20 +91,35 @@ func (c *call) sync(in *IDPath) (*written, error) {
 			return nil, err
 		}
 	}
+	ack.N = max(ack.N, head.Since)
 	if len(rows) > 0 {
 		ack.N = max(ack.N, rows[len(rows)-1].N)
 	}
-	body := encodeSync(ack, len(req.Lines) > 0, len(rows) == syncRowsMax, rows)
+	body := encodeSync(c.Merge.Epoch(), ack, len(req.Lines) > 0, len(rows) == syncRowsMax, rows)
 	return &written{Body: func(hc huma.Context) {
 		hc.SetHeader("Content-Type", ndjson)
 		_, _ = hc.BodyWriter().Write(body)
 	}}, nil
 }
 
+// checkCursor refuses a position that the log does not have (yet again): the server was
+// restored from a backup, and the device does not know.
+func (c *call) checkCursor(sessionID string, since int64) error {
+	if since == 0 {
+		return nil
+	}
+	n, err := c.Merge.Position(c.ctx(), sessionID)
+	if err != nil || since <= n {
+		return err
+	}
+	return conflict("The log does not go that far: the server was restored from a backup. Start from the beginning.",
+		map[string]any{"code": "restored", "n": n, "epoch": c.Merge.Epoch()})
+}
+
 // encodeSync writes the acknowledgement and the rows. An operation stands last
 // in its line, as its author's own bytes, so that a client can cut it out.
-func encodeSync(ack merge.Ack, sent, more bool, rows []merge.Row) []byte {
-	first := map[string]any{"n": ack.N, "more": more}
+func encodeSync(epoch string, ack merge.Ack, sent, more bool, rows []merge.Row) []byte {
+	first := map[string]any{"epoch": epoch, "n": ack.N, "more": more}
 	if sent {
 		first["acked"], first["chain"] = ack.Acked, base64.StdEncoding.EncodeToString(ack.Chain[:])
 		first["added"], first["duplicates"] = ack.Added, ack.Duplicates

@@ -27,6 +27,7 @@ func Topic(sessionID string) string { return topicPrefix + sessionID + topicSuff
 // Register binds the realtime handlers of the service's feed to app: who may subscribe, and
 // a client that keeps messages in order and is dropped when it falls behind.
 func Register(app core.App) {
+	registerEpoch(app)
 	app.OnRealtimeConnectRequest().Bind(&hook.Handler[*core.RealtimeConnectRequestEvent]{
 		Id: "firemode.merge.bounded-client", Priority: -100, // others shall see this client
 		Func: func(e *core.RealtimeConnectRequestEvent) error {

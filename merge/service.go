@@ -58,7 +58,8 @@ type Service struct {
 	behind map[string]struct{} // sessions whose record was put off
 	toSnap map[string]struct{} // sessions that want a snapshot
 
-	mu      sync.Mutex // guards running and detach
+	mu      sync.Mutex // guards running, detach and epoch
+	epoch   string
 	running bool
 	detach  func() bool // stops watching the context of Start
 }
@@ -91,6 +92,11 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.findBehind(ctx); err != nil {
 		return err
 	}
+	epoch, err := openEpoch(ctx, s.app)
+	if err != nil {
+		return err
+	}
+	s.epoch = epoch
 	s.running = true
 	s.writer.interval = s.showInterval
 	s.feed.start()
