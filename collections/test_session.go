@@ -27,6 +27,8 @@ func testSessions() *core.Collection {
 	b.relation(FieldCreatedBy, Users, false)
 	b.stamps()
 	b.index(false, FieldStatus, FieldCreatedAt)
+	// The row holds the whole document: the merge service reads the status from here.
+	b.index(false, FieldID, FieldStatus)
 
 	see := canSeeBuilding(FieldBuildingID + ".")
 	// The document starts empty and belongs to the merge service.

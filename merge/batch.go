@@ -66,13 +66,17 @@ func (b *Batch) open(session string) (*document, int64, error) {
 	return d, flags, nil
 }
 
+// sqlStatus reads the index alone: the row lies behind the pages of the whole document. By
+// itself SQLite takes the primary key and then the row.
+const sqlStatus = `SELECT status FROM test_sessions INDEXED BY idx_test_sessions_id_status WHERE id = {:id}`
+
 // statusOf returns the session's status. Nobody else writes while the round lasts.
 func (r *round) statusOf(session string) (string, error) {
 	status, known := r.status[session]
 	if known {
 		return status, nil
 	}
-	err := r.stmt(`SELECT status FROM test_sessions WHERE id = {:id}`, dbx.Params{"id": session}).Row(&status)
+	err := r.stmt(sqlStatus, dbx.Params{"id": session}).Row(&status)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", ErrNoSession
 	}

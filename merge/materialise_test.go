@@ -10,6 +10,8 @@ import (
 	"firemode/internal/testapp"
 
 	"github.com/pocketbase/pocketbase/core"
+
+	"github.com/pocketbase/dbx"
 )
 
 // recordSeq is the position that the session's record shows.
@@ -109,5 +111,26 @@ func TestDeletedSessionDoesNotStopOthers(t *testing.T) {
 	eventually(t, "the other record to catch up", func() bool { return recordSeq(t, app, other) == 3 })
 	if _, err := tryChange(s, ChangeRequest{SessionID: id, UserID: "anna", Changes: []Change{note(9)}}); err == nil {
 		t.Error("a change of a deleted session succeeded")
+	}
+}
+
+// The status stands in a row with the whole document; reading it MUST NOT touch the row.
+func TestStatusIsReadFromItsIndex(t *testing.T) {
+	t.Parallel()
+	_, app := service(t, Config{})
+	plan := func(sql string) string {
+		var rows []struct {
+			Detail string `db:"detail"`
+		}
+		if err := app.DB().NewQuery("EXPLAIN QUERY PLAN " + sql).Bind(dbx.Params{"id": "s"}).All(&rows); err != nil || len(rows) != 1 {
+			t.Fatalf("explain: %v, %d steps", err, len(rows))
+		}
+		return rows[0].Detail
+	}
+	if got := plan(sqlStatus); !strings.Contains(got, "COVERING INDEX") {
+		t.Errorf("plan of the status: got %q, want a covering index", got)
+	}
+	if got := plan(`SELECT status FROM test_sessions WHERE id = {:id}`); strings.Contains(got, "COVERING INDEX") {
+		t.Errorf("the hint is not needed any more: %q", got)
 	}
 }
