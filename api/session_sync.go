@@ -76,6 +76,9 @@ func (c *call) sync(in *IDPath) (*written, error) {
 	req.SessionID, req.UserID, req.Since = in.ID, c.auth().Id, head.Since
 	var ack merge.Ack
 	if len(req.Lines) > 0 {
+		if err := req.Parse(); err != nil {
+			return nil, err
+		}
 		err := c.Merge.Do(c.ctx(), func(b *merge.Batch) (err error) {
 			defer audit.Attribute(b.App(), c.actor())()
 			ack, err = b.Append(req)

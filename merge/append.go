@@ -22,6 +22,16 @@ type SyncRequest struct {
 	Lapsed bool
 	// Supervisor says that the caller may admit operations from quarantine.
 	Supervisor bool
+
+	ops []crdt.Op // of Lines, once parsed
+}
+
+// Parse reads the lines, as Append does when Parse was not called before. Reading and
+// hashing them on the caller's goroutine leaves the writer's to what only it can do. Lines
+// and Actor MUST NOT change afterwards.
+func (req *SyncRequest) Parse() (err error) {
+	req.ops, err = parseLines(req.Actor, req.Lines)
+	return err
 }
 
 // An Ack says what is stored once the job's Do has returned nil.
@@ -57,10 +67,12 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 		return Ack{}, err
 	}
 	flags |= req.standing(actor)
-	ops, err := parseLines(req.Actor, req.Lines)
-	if err != nil {
-		return Ack{}, err
+	if req.ops == nil {
+		if err := req.Parse(); err != nil {
+			return Ack{}, err
+		}
 	}
+	ops := req.ops
 	fresh, err := b.r.admissible(d, actor, req, ops)
 	if err != nil {
 		return Ack{}, err

@@ -173,7 +173,11 @@ func put(path, val string, seen ...crdt.Dot) crdt.Op {
 	return crdt.Op{Kind: crdt.Put, Path: path, Val: val, Seen: seen}
 }
 
+// send does what the API does with a sync request.
 func send(s *Service, req SyncRequest) (ack Ack, err error) {
+	if err := req.Parse(); err != nil {
+		return ack, err
+	}
 	err = s.Do(context.Background(), func(b *Batch) (err error) {
 		ack, err = b.Append(req)
 		return err
