@@ -81,7 +81,6 @@ func (c *call) admitSync(sessionID string, req *merge.SyncRequest) (mayRead bool
 	}
 	refusal := c.mayAddTo(sessionID)
 	if refusal == nil {
-		req.Supervisor = c.isStaff() && c.mayManage(sessionID) == nil
 		return true, nil
 	}
 	once, err := c.couldOnce(sessionID)

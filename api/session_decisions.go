@@ -9,6 +9,7 @@ import (
 	"firemode/merge"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/pocketbase/dbx"
 )
 
 func (s *service) bindDecisions(api huma.API) {
@@ -102,11 +103,14 @@ func (c *call) mayManage(sessionID string) error {
 	if err := c.mayView(sessionID); err != nil {
 		return err
 	}
-	session, err := c.app.FindRecordById(collections.TestSessions, sessionID)
+	// The record itself would bring the whole document with it.
+	var buildingID string
+	err := c.app.DB().Select(collections.FieldBuildingID).From(collections.TestSessions).
+		Where(dbx.HashExp{collections.FieldID: sessionID}).WithContext(c.ctx()).Row(&buildingID)
 	if err != nil {
 		return fmt.Errorf("find session: %w", err)
 	}
-	building, err := c.app.FindRecordById(collections.Buildings, session.GetString(collections.FieldBuildingID))
+	building, err := c.app.FindRecordById(collections.Buildings, buildingID)
 	if err != nil {
 		return fmt.Errorf("find the session's building: %w", err)
 	}

@@ -79,6 +79,7 @@ func (c *call) sync(in *IDPath) (*written, error) {
 		if err := req.Parse(); err != nil {
 			return nil, err
 		}
+		req.Supervisor = !req.Lapsed && req.Admits() && c.isStaff() && c.mayManage(in.ID) == nil
 		err := c.Merge.Do(c.ctx(), func(b *merge.Batch) (err error) {
 			defer audit.Attribute(b.App(), c.actor())()
 			ack, err = b.Append(req)
@@ -89,7 +90,7 @@ func (c *call) sync(in *IDPath) (*written, error) {
 		}
 	}
 	var rows []merge.Row
-	if mayRead {
+	if mayRead && (len(req.Lines) == 0 || head.Since < ack.N) { // else there is nothing behind it
 		if rows, err = c.Merge.Ops(c.ctx(), in.ID, head.Since, syncRowsMax); err != nil {
 			return nil, err
 		}

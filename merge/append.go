@@ -34,6 +34,17 @@ func (req *SyncRequest) Parse() (err error) {
 	return err
 }
 
+// Admits reports whether any of the parsed lines is an admission, for which alone it
+// matters whether the caller is a Supervisor.
+func (req *SyncRequest) Admits() bool {
+	for i := range req.ops {
+		if admits(&req.ops[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // An Ack says what is stored once the job's Do has returned nil.
 type Ack struct {
 	Acked       uint64   // the actor's last operation in the log
