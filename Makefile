@@ -11,7 +11,7 @@ FUZZTIME   ?= 30s
 # Tests find PostgreSQL and Chromium by themselves; these only widen or narrow.
 TESTFLAGS  ?=
 
-.PHONY: help run build test race lint fuzz bench bench-compare soak smoke story test-deps clean
+.PHONY: help run build test race lint fuzz bench bench-merge bench-compare soak smoke story test-deps clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,17 @@ fuzz: ## fuzz each fuzz target for FUZZTIME (default 30s)
 bench: ## run the benchmarks ten times into artifacts/bench.txt
 	mkdir -p artifacts
 	go test -run '^$$' -bench . -benchmem -count 10 $(PKG) | tee artifacts/bench.txt
+
+# Each figure beside its peer, in one run; needs node and npm for the peers.
+bench-merge: ## measure the bars of merging beside Yjs, Loro, Automerge and raw SQLite into artifacts/bench-merge.md
+	mkdir -p artifacts
+	cd internal/peers && npm ci --no-audit --no-fund
+	( go test -run '^$$' -bench 'WireToState|ApplyPut' -benchmem ./crdt; \
+	  for peer in yjs loro ours; do node internal/peers/w1.mjs $$peer; done; node internal/peers/w1.mjs automerge 100; \
+	  go test -run '^$$' -bench 'Ingest|Open' -benchmem ./merge; \
+	  go test -run '^$$' -bench Growth -benchtime 500x -benchmem ./merge; \
+	  go test -run '^$$' -bench . -benchtime 1x ./internal/writers ) | tee artifacts/bench-merge.txt
+	go run ./internal/bars < artifacts/bench-merge.txt | tee artifacts/bench-merge.md
 
 bench-compare: ## compare the benchmarks with those of BASE=<revision>
 	@[ -n "$(BASE)" ] || { echo "say which revision: make bench-compare BASE=<rev>"; exit 2; }

@@ -2,6 +2,9 @@ package merge
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -99,15 +102,30 @@ func BenchmarkGrowth(b *testing.B) {
 				}
 			}
 			b.ReportAllocs()
-			n := 0
+			n, before := 0, written(b)
 			for b.Loop() {
 				if _, err := send(s, request(5, live+n*5)); err != nil {
 					b.Fatal(err)
 				}
 				n++
 			}
+			b.ReportMetric(float64(written(b)-before)/float64(n), "disk-B/op")
 		})
 	}
+}
+
+// written returns the bytes that this process has handed to the kernel to write.
+func written(b *testing.B) (n int64) {
+	raw, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if text, found := strings.CutPrefix(line, "wchar: "); found {
+			n, _ = strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		}
+	}
+	return n
 }
 
 // BenchmarkOpen measures bringing a session of 100,000 operations into memory.

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestBarsAreJudged(t *testing.T) {
+	t.Parallel()
+	good := `cpu: A Processor
+BenchmarkWireToState/ops=100000-2 	 3	 1 ns/op	 3000 ns/op-applied
+BenchmarkPeer/yjs/ops=100000	1	1 ns/op	20000 ns/op-applied
+BenchmarkApplyPut/live=100000-2 	 3	 200 ns/op	 8 B/op	 0 allocs/op
+BenchmarkWriters-2 	 1	 1 ns/op	 12000 ops/s	 900 p99-ms
+BenchmarkKept/original-2 	 1	 1 ns/op	 84 kept
+BenchmarkGrowth/live=0-2 	 9	 1000000 ns/op
+BenchmarkGrowth/live=100000-2 	 9	 1400000 ns/op
+`
+	for row, broken := range map[string]struct{ from, to string }{
+		"against Yjs":       {"3000 ns/op-applied", "6000 ns/op-applied"},
+		"allocates":         {"0 allocs/op", "1 allocs/op"},
+		"5 per request | >": {"12000 ops/s", "9999 ops/s"},
+		"p99":               {"900 p99-ms", "1001 p99-ms"},
+		"the original":      {"84 kept", "1000 kept"},
+		"5 operations on":   {"1400000 ns/op", "1600000 ns/op"},
+	} {
+		if got := verdict(t, good, row); got != "met" {
+			t.Errorf("%s: got %q, want met", row, got)
+		}
+		if got := verdict(t, strings.Replace(good, broken.from, broken.to, 1), row); got != "**missed**" {
+			t.Errorf("%s, broken: got %q, want missed", row, got)
+		}
+		if got := verdict(t, strings.Replace(good, broken.from, "x y", 1), row); got != "not measured" {
+			t.Errorf("%s, not measured: got %q", row, got)
+		}
+	}
+}
+
+// verdict returns the last cell of the first row that holds text.
+func verdict(t *testing.T, input, text string) string {
+	t.Helper()
+	all, _, err := parse(strings.NewReader(input))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	write(&b, all)
+	for row := range strings.Lines(b.String()) {
+		if strings.Contains(row, text) {
+			cells := strings.Split(strings.TrimSpace(row), "|")
+			return strings.TrimSpace(cells[len(cells)-2])
+		}
+	}
+	t.Fatalf("no row holds %q", text)
+	return ""
+}
