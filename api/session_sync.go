@@ -41,7 +41,7 @@ func (s *service) bindSync(api huma.API) {
 			"q is 1 for an operation in quarantine, without effect, plus 2 for one that came when the session was locked. An operation at notes/admitted that is not in quarantine itself " +
 			"gives those named in its x their effect. Whoever could write to the session once and may not any more still delivers what they recorded, into quarantine. " +
 			"A device that meets another epoch than before, or gets 409 with code restored, talks to a log that came back from a backup: it forgets its cursor and sends again what the log lacks. " +
-			"Without operations only receives. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq).",
+			"Without operations only receives; with \"send_only\":true in the header only sends. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq).",
 		Responses: map[string]*huma.Response{"200": {Description: "The acknowledgement, then operations", Content: text}},
 	}, (*call).sync)
 	// Declared afterwards: earlier it would make huma read the body itself.
@@ -56,6 +56,8 @@ type syncHeader struct {
 	From  uint64 `json:"from"`
 	Prev  string `json:"prev"`
 	Head  string `json:"head"`
+	// SendOnly asks for the acknowledgement alone.
+	SendOnly bool `json:"send_only"`
 }
 
 // written is an answer that writes itself.
@@ -90,7 +92,7 @@ func (c *call) sync(in *IDPath) (*written, error) {
 		}
 	}
 	var rows []merge.Row
-	if mayRead && (len(req.Lines) == 0 || head.Since < ack.N) { // else there is nothing behind it
+	if mayRead && !head.SendOnly && (len(req.Lines) == 0 || head.Since < ack.N) { // else there is nothing behind it
 		if rows, err = c.Merge.Ops(c.ctx(), in.ID, head.Since, syncRowsMax); err != nil {
 			return nil, err
 		}
@@ -168,7 +170,7 @@ func (c *call) readSync() (syncHeader, merge.SyncRequest, error) {
 	d := json.NewDecoder(bytes.NewReader(lines[0]))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&head); err != nil {
-		return head, req, invalid("", "the header line must be {v, since, actor, from, prev, head}")
+		return head, req, invalid("", "the header line must be {v, since, actor, from, prev, head} and may have send_only")
 	}
 	switch {
 	case head.V != 1:

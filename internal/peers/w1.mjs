@@ -68,15 +68,15 @@ const peers = {
     const core = fileURLToPath(new URL('../../pb_public/static/crdt.mjs', import.meta.url))
     if (!existsSync(core)) return null
     const { Doc, parseOp } = await import(pathToFileURL(core).href)
-    const encode = new TextEncoder()
+    const encode = new TextEncoder(), decode = new TextDecoder()
     const batches = Array.from({ length: actors }, (_, a) => Array.from(writes(a), ([k, v, s]) => {
       const stamp = (0x0199a3f2b1c4 + s).toString(16).padStart(12, '0') + '-' + (a & 0xff).toString(16).padStart(4, '0')
       return encode.encode(`{"a":"d${a.toString(16).padStart(7, '0')}","k":"put","p":"items/${k}","s":${s},"t":"${stamp}","v":"${v}"}`)
     }))
     const d = new Doc()
     return {
-      batches, merge: (b) => { for (const line of b) d.apply(parseOp(line)) },
-      keys: () => [...d.paths('items/')].length, bytes: (b) => b.reduce((n, l) => n + l.length, 0),
+      batches, merge: (b) => { for (const line of b) d.apply(parseOp(decode.decode(line))) },
+      keys: () => d.paths().length, bytes: (b) => b.reduce((n, l) => n + l.length, 0),
     }
   },
 }

@@ -130,9 +130,6 @@ func (s *site) devices(tb testing.TB) []*device {
 	return all
 }
 
-// sendsOnly is a position that no log reaches: the answer brings nobody else's operations.
-const sendsOnly = 1 << 50
-
 // put records one value per path and returns when the server has acknowledged all of them.
 func (d *device) put(ctx context.Context, value string, paths ...string) error {
 	prev, from := d.chain, d.seq+1
@@ -151,7 +148,7 @@ func (d *device) put(ctx context.Context, value string, paths ...string) error {
 		lines.Write(line)
 		lines.WriteByte('\n')
 	}
-	head := fmt.Sprintf(`{"v":1,"since":%d,"actor":%q,"from":%d,"prev":%q,"head":%q}`+"\n", int64(sendsOnly), d.actor, from,
+	head := fmt.Sprintf(`{"v":1,"send_only":true,"actor":%q,"from":%d,"prev":%q,"head":%q}`+"\n", d.actor, from,
 		base64.StdEncoding.EncodeToString(prev[:]), base64.StdEncoding.EncodeToString(d.chain[:]))
 	req, err := http.NewRequestWithContext(ctx, "POST", d.site.server.URL+"/v1/tests/sessions/"+d.site.session+"/sync",
 		io.MultiReader(strings.NewReader(head), &lines))
