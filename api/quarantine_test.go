@@ -9,6 +9,7 @@ import (
 
 	"firemode/collections"
 	"firemode/crdt"
+	"firemode/merge"
 
 	"github.com/pocketbase/dbx"
 )
@@ -21,6 +22,7 @@ type tablet struct {
 	clock crdt.Clock
 	chain [32]byte
 	seq   uint64
+	seen  []crdt.Dot // by whoever makes the next operations
 }
 
 func (w *world) tablet(as string) *tablet {
@@ -38,7 +40,7 @@ func (d *tablet) sync(value string, paths ...string) answer {
 	var lines strings.Builder
 	for _, path := range paths {
 		d.seq++
-		op := crdt.Op{Dot: crdt.Dot{Actor: d.actor, Seq: d.seq}, Time: d.clock.Next(), Kind: crdt.Put, Path: path, Val: value}
+		op := crdt.Op{Dot: crdt.Dot{Actor: d.actor, Seq: d.seq}, Time: d.clock.Next(), Kind: crdt.Put, Path: path, Val: value, Seen: d.seen}
 		line, _, err := op.Encode()
 		if err != nil {
 			d.w.t.Fatal(err)
@@ -123,6 +125,26 @@ func TestNobodyAdmitsTheirOwn(t *testing.T) {
 	body := map[string]any{"dots": []any{d.actor + ".1"}, "reason": "I know what I saw"}
 	w.act("manager", "/quarantine/admit", body).want(403)
 	w.act("officer", "/quarantine/admit", body).want(200)
+}
+
+// A manager's device admits by an operation of its own; anybody else's is quarantined.
+func TestDevicesOfManagersAdmit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lost := w.tablet("inspector")
+	w.do(request{method: "POST", path: "/v1/tests/actors/" + lost.actor + "/revoke", as: "inspector", body: map[string]any{"reason": "lost"}}).want(200)
+	lost.sync(`"fail"`, "items/FE-001/result").want(200)
+	for _, as := range []string{"client", "manager"} {
+		d := w.tablet(as)
+		d.seen = []crdt.Dot{{Actor: lost.actor, Seq: 1}}
+		a := d.sync(`{"reason":"seen on the photo"}`, merge.AdmittedPath).want(200)
+		if got, want := strings.Contains(string(a.body), `"quarantined":true`), as != "manager"; got != want {
+			t.Errorf("admission by the %s: quarantined %t, want %t", as, got, want)
+		}
+	}
+	if got := w.get("manager", "/history?path=items/FE-001/result").want(200).items(); got[0]["live"] != true {
+		t.Errorf("after the manager's admission: got %v, want it live", got)
+	}
 }
 
 // A device whose position the log does not have is told that the server was restored.

@@ -207,6 +207,9 @@ func TestSync(t *testing.T) {
 	if again := send("inspector", whole, false).want(200); !strings.Contains(string(again.body), `"duplicates":3`) {
 		t.Errorf("the same again: got %s", again.body)
 	}
+	if only := send("inspector", strings.Replace(whole, `"v":1`, `"v":1,"send_only":true`, 1), false).want(200); strings.Contains(string(only.body), `"op":`) || !strings.Contains(string(only.body), `"acked":3`) {
+		t.Errorf("sending only: got %s, want an acknowledgement alone", only.body)
+	}
 	if pull := send("owner", `{"v":1,"since":2}`, false).want(200); strings.Count(string(pull.body), `"op":`) != 1 {
 		t.Errorf("pull: got %s, want one operation", pull.body)
 	}
