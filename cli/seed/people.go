@@ -52,7 +52,7 @@ var superusers = []superuser{
 type Login struct {
 	Identity string `json:"identity"` // username, or e-mail of a superuser
 	Role     string `json:"role"`
-	Where    string `json:"where"` // "API and field app", or "admin UI (/_/)"
+	Where    string `json:"where"` // "API", or "admin UI (/_/)"
 }
 
 // DemoLogins lists the accounts worth trying first.
@@ -63,7 +63,7 @@ func DemoLogins() []Login {
 	}
 	for _, p := range people {
 		if !p.inactive {
-			out = append(out, Login{p.username, p.role, "API and field app"})
+			out = append(out, Login{p.username, p.role, "API"})
 		}
 	}
 	return out
