@@ -19,7 +19,11 @@ import (
 	"firemode/internal/testbin"
 )
 
+// writers is how many a benchmark has, and a test in the long run.
 const writers = 1000
+
+// retryAfter is how long a device waits when the server has too much to do; it says a second.
+const retryAfter = time.Second
 
 // attemptTimeout bounds one request; a thousand wait for two cores.
 const attemptTimeout = 2 * time.Minute
@@ -37,8 +41,8 @@ func newSite(tb testing.TB) *site {
 		"FIREMODE_DATA": tb.TempDir() + "/data", "JWT_SECRET": strings.Repeat("writers secret ", 4),
 		"FERNET_KEY": strings.TrimSpace(testbin.MustRun(tb, nil, "keys", "generate")),
 	}
-	testbin.MustRun(tb, env, "seed", "--demo")
-	token := testbin.MustRun(tb, env, "token", "--user", "demo")
+	testbin.MustRun(tb, env, "seed", "--scale", "1")
+	token := testbin.MustRun(tb, env, "token", "--user", "load.inspector")
 	s := &site{server: testbin.Start(tb, env), client: newClient(tb), token: strings.TrimSpace(token)}
 	var buildings struct {
 		Data []struct {
@@ -50,7 +54,7 @@ func newSite(tb testing.TB) *site {
 	}
 	err := s.call("GET", "/v1/buildings?limit=1", nil, &buildings)
 	if err == nil && len(buildings.Data) == 0 {
-		err = errors.New("the demo has no building")
+		err = errors.New("there is no building")
 	}
 	if err == nil {
 		err = s.call("POST", "/v1/tests/sessions", map[string]any{"building_id": buildings.Data[0].ID, "session_name": "Annual"}, &created)
@@ -80,6 +84,9 @@ func (s *site) send(req *http.Request, contentType string) ([]byte, error) {
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode == http.StatusServiceUnavailable {
+		return raw, errBusy
+	}
 	if err == nil && res.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s %s: status %d: %.300s", req.Method, req.URL.Path, res.StatusCode, raw)
 	}
@@ -102,6 +109,9 @@ func (s *site) call(method, path string, body, into any) error {
 	return json.Unmarshal(answer, into)
 }
 
+// errBusy is the honest answer of a server with too much to do: nothing was promised.
+var errBusy = errors.New("busy, try again later")
+
 // device is a tablet that only sends.
 type device struct {
 	site  *site
@@ -110,11 +120,11 @@ type device struct {
 	chain [32]byte
 }
 
-// devices registers one device for each writer.
-func (s *site) devices(tb testing.TB) []*device {
+// devices registers n devices.
+func (s *site) devices(tb testing.TB, n int) []*device {
 	tb.Helper()
-	all := make([]*device, writers)
-	err := each(writers, func(i int) error {
+	all := make([]*device, n)
+	err := each(n, func(i int) error {
 		var issued struct {
 			Actor string `json:"actor"`
 		}
@@ -150,14 +160,21 @@ func (d *device) put(ctx context.Context, value string, paths ...string) error {
 	}
 	head := fmt.Sprintf(`{"v":1,"send_only":true,"actor":%q,"from":%d,"prev":%q,"head":%q}`+"\n", d.actor, from,
 		base64.StdEncoding.EncodeToString(prev[:]), base64.StdEncoding.EncodeToString(d.chain[:]))
-	req, err := http.NewRequestWithContext(ctx, "POST", d.site.server.URL+"/v1/tests/sessions/"+d.site.session+"/sync",
-		io.MultiReader(strings.NewReader(head), &lines))
-	if err != nil {
-		return err
-	}
-	raw, err := d.site.send(req, "application/x-ndjson")
-	if err != nil {
-		return err
+	var raw []byte
+	for err := errBusy; errors.Is(err, errBusy); {
+		var req *http.Request
+		req, err = http.NewRequestWithContext(ctx, "POST", d.site.server.URL+"/v1/tests/sessions/"+d.site.session+"/sync",
+			io.MultiReader(strings.NewReader(head), bytes.NewReader(lines.Bytes())))
+		if err != nil {
+			return err
+		}
+		raw, err = d.site.send(req, "application/x-ndjson")
+		switch {
+		case errors.Is(err, errBusy):
+			<-time.After(retryAfter) // the same lines again are no error
+		case err != nil:
+			return err
+		}
 	}
 	var ack struct {
 		Acked uint64 `json:"acked"`

@@ -5,7 +5,7 @@
 // requests of five, none having seen another's. It reports acknowledged operations per
 // second, latencies, the server's memory, and reads everything back afterwards.
 //
-// TestThousandWriters gives the same thousand writers to the merge that this project
+// TestWritersKeepWhatWasAcknowledged gives a crowd of writers to the merge that this project
 // replaces, rebuilt in original_test.go, and to ours, and asks one checker what was kept.
 // The original is the checker's negative control: it MUST be found losing.
 package writers

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // iteration is 20 requests of 5 operations from each.
 func BenchmarkWriters(b *testing.B) {
 	s := newSite(b)
-	devices := s.devices(b)
+	devices := s.devices(b, writers)
 	var times []time.Duration
 	rss := newPeak(b, s.server.Diag)
 	for b.Loop() {
