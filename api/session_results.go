@@ -55,7 +55,7 @@ func (clockStep) Schema(huma.Registry) *huma.Schema {
 type resultsAnswer struct {
 	SessionID   string             `json:"session_id"`
 	Status      string             `json:"status" enum:"processed"`
-	VectorClock map[string]uint64  `json:"vector_clock" doc:"What the caller may send as vector_clock next"`
+	VectorClock map[string]uint64  `json:"vector_clock" doc:"The request's clock and the new operations: what the caller may send as vector_clock next. It leaves out earlier operations that the request's clock did not cover; read the session to see them"`
 	ProcessedAt time.Time          `json:"processed_at"`
 	ServerSeq   int64              `json:"server_seq"`
 	Conflicts   []documentConflict `json:"conflicts" doc:"Fields of this request that hold more than one value"`

@@ -67,6 +67,13 @@ of a session is listed, and any is an error. A server may run meanwhile.`,
 
 // verifySessions verifies the sessions named, or all of them.
 func verifySessions(c *cobra.Command, app core.App, deps Deps, ids []string) ([]sessionReport, error) {
+	reports := []sessionReport{}
+	if len(ids) == 0 {
+		var err error
+		if reports, err = strayLogs(c, app); err != nil {
+			return nil, err
+		}
+	}
 	ids, err := orAllSessions(c, app, ids)
 	if err != nil {
 		return nil, err
@@ -74,7 +81,6 @@ func verifySessions(c *cobra.Command, app core.App, deps Deps, ids []string) ([]
 	service := deps.Merge(app)
 	bar := newBar(c.ErrOrStderr(), "sessions")
 	defer bar.finish()
-	reports := make([]sessionReport, 0, len(ids))
 	for i, id := range ids {
 		bar.set(i, len(ids))
 		r, err := service.Verify(c.Context(), id)
@@ -82,6 +88,20 @@ func verifySessions(c *cobra.Command, app core.App, deps Deps, ids []string) ([]
 			return nil, sessionError(id, err)
 		}
 		reports = append(reports, sessionReport{id, r})
+	}
+	return reports, nil
+}
+
+// strayLogs finds operation logs whose session is gone.
+func strayLogs(c *cobra.Command, app core.App) ([]sessionReport, error) {
+	var keys []string
+	err := app.DB().NewQuery(`SELECT key FROM crdt_docs WHERE key NOT IN (SELECT id FROM test_sessions) ORDER BY key`).WithContext(c.Context()).Column(&keys)
+	if err != nil {
+		return nil, fmt.Errorf("list operation logs: %w", err)
+	}
+	reports := make([]sessionReport, len(keys))
+	for i, key := range keys {
+		reports[i] = sessionReport{key, merge.Report{Finding: &merge.Finding{Reason: "the session of this operation log is gone"}}}
 	}
 	return reports, nil
 }

@@ -75,6 +75,11 @@ func TestSessionsVerify(t *testing.T) {
 	if out := p.mustRun(t, "sessions", "verify", session, "--json"); !strings.Contains(out, `"session_id": "`+session) || strings.Contains(out, "finding") {
 		t.Errorf("verify --json: got %s", out)
 	}
+	p.damage(t, "INSERT INTO crdt_docs (key, n) VALUES ('0199a3f2-b1c4-7000-8000-00000000000f', 1)")
+	if out, _, err := p.run("sessions", "verify"); err == nil || !strings.Contains(out, "0199a3f2-b1c4-7000-8000-00000000000f") || !strings.Contains(out, "is gone") {
+		t.Errorf("a log without its session: got %q, %v", out, err)
+	}
+	p.damage(t, "DELETE FROM crdt_docs WHERE key = '0199a3f2-b1c4-7000-8000-00000000000f'")
 	p.damage(t, "DROP TRIGGER crdt_ops_no_update", "UPDATE crdt_ops SET line = CAST(replace(line, 'pass', 'fail') AS BLOB)")
 	out, _, err := p.run("sessions", "verify")
 	if err == nil || !strings.Contains(err.Error(), "operation log") || !strings.Contains(out, session) || !strings.Contains(out, "hash") || !strings.Contains(out, "0 of 1") {
