@@ -115,14 +115,15 @@ func (s *Service) position(ctx context.Context, sessionID string) (position, err
 	return at, err
 }
 
-// view runs fn on the document with everything acknowledged so far. fn MUST be short and
-// keep nothing of the document.
+// view runs fn on the document with everything acknowledged so far and returns the position
+// at which fn saw it: what else is read for the same answer goes exactly that far. fn MUST be
+// short and keep nothing of the document.
 func (s *Service) view(ctx context.Context, sessionID string, fn func(*document)) (position, error) {
 	at, err := s.position(ctx, sessionID)
 	if err != nil {
 		return at, err
 	}
-	if d := s.cache.get(sessionID); d != nil && d.read(at.n, func() { fn(d) }) {
+	if d := s.cache.get(sessionID); d != nil && d.read(at.n, func() { fn(d); at.n = d.n }) {
 		return at, nil
 	}
 	select {
