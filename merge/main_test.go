@@ -185,10 +185,13 @@ func send(s *Service, req SyncRequest) (ack Ack, err error) {
 	return ack, err
 }
 
+// eventuallyTimeout is room for the race detector on a machine that is busy with much else.
+const eventuallyTimeout = 2 * time.Minute
+
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(eventuallyTimeout)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
