@@ -144,6 +144,8 @@ func TestImportRefusesWhatIsNotGood(t *testing.T) {
 		refused("byte "+string(file[max(0, i-20):i+1]), broken, "nothing was written")
 	}
 	lines := bytes.SplitAfter(file, []byte{'\n'})
+	stranger := newProgram(t)
+	other := bytes.SplitAfter(stranger.export(t, stranger.visit(t)), []byte{'\n'})
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	for name, row := range map[string]struct {
 		content []byte
@@ -155,9 +157,11 @@ func TestImportRefusesWhatIsNotGood(t *testing.T) {
 		"an operation less": {join(lines[0], lines[2], lines[3]), "line 2: the operation is missing"},
 		"cut before":        {join(lines[:2]...), "line 3: operations are missing"},
 		"doubled":           {join(lines[0], lines[1], lines[1], lines[2], lines[3]), "line 3: the operation is missing"},
-		"CRLF":              {bytes.ReplaceAll(file, []byte("\n"), []byte("\r\n")), "line 4: the bytes are not those"},
+		"CRLF":              {bytes.ReplaceAll(file, []byte("\n"), []byte("\r\n")), "line 1: the line ends in CR LF"},
 		"no header":         {join(lines[1:]...), "line 1: not the header"},
 		"version":           {bytes.Replace(file, []byte(`{"v":1`), []byte(`{"v":2`), 1), "line 1: the log is of another version"},
+		"a session twice":   {join(file, file), "line 5: the session is in the file already"},
+		"another's line":    {join(lines[0], other[1], lines[2], lines[3]), "line 2: the operation's author is not in the header"},
 		"another session":   {bytes.Replace(file, []byte(session), []byte("0199a3f2-b1c4-7000-8000-000000000000"), 1), "nothing was written"},
 		"10 MB line":        {bytes.Repeat([]byte("x"), 10<<20), "line 1: the line is too long"},
 		"spaces in an op":   {bytes.Replace(file, []byte(`,"k":"put"`), []byte(`, "k":"put"`), 1), "line 2: the operation is not canonical"},

@@ -33,9 +33,9 @@ With --check nothing is written at all.`,
 			if err := Prepare(app, deps); err != nil {
 				return err
 			}
-			report, err := importFile(c, app, deps, args[0], check)
+			report, begun, err := importFile(c, app, deps, args[0], check)
 			if err != nil {
-				return importError(args[0], err)
+				return importError(args[0], begun, err)
 			}
 			if asJSON {
 				return printJSON(c.OutOrStdout(), report)
@@ -45,6 +45,9 @@ With --check nothing is written at all.`,
 				verb = "the file is good; to add:"
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s %d of %d operations of %d sessions\n", verb, report.Added, report.Ops, report.Sessions)
+			if report.Revoked > 0 && err == nil {
+				_, err = fmt.Fprintf(c.OutOrStdout(), "devices revoked in the file and not here before: %d\n", report.Revoked)
+			}
 			return err
 		},
 	}
@@ -53,42 +56,49 @@ With --check nothing is written at all.`,
 	return c
 }
 
-func importFile(c *cobra.Command, app core.App, deps Deps, path string, checkOnly bool) (merge.ImportReport, error) {
+// importFile checks the file and then imports it; begun says that it got so far.
+func importFile(c *cobra.Command, app core.App, deps Deps, path string, checkOnly bool) (report merge.ImportReport, begun bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return merge.ImportReport{}, err
+		return report, false, err
 	}
 	defer f.Close()
 	service := deps.Merge(app)
 	found, err := service.CheckImport(c.Context(), f)
 	if err != nil || checkOnly {
-		return found, err
+		return found, false, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return found, err
+		return found, false, err
 	}
 	if err := service.Start(c.Context()); err != nil {
-		return found, fmt.Errorf("start merging: %w", err)
+		return found, false, fmt.Errorf("start merging: %w", err)
 	}
 	defer service.Stop()
 	bar := newBar(c.ErrOrStderr(), "operations")
 	defer bar.finish()
-	return service.Import(c.Context(), f, func(r merge.ImportReport) { bar.set(int(r.Ops), int(found.Ops)) })
+	report, err = service.Import(c.Context(), f, func(r merge.ImportReport) { bar.set(int(r.Ops), int(found.Ops)) })
+	return report, true, err
 }
 
-// importError says what to do about a file that is not imported.
-func importError(path string, err error) error {
+// importError says what to do about a file that is not imported. What the check has passed
+// can still fail when the file or, beside a server, the log changes meanwhile.
+func importError(path string, begun bool, err error) error {
 	var fault *merge.LogFileError
 	var fork *crdt.ForkError
+	kept := "nothing was written"
+	if begun {
+		kept = "operations added before that stay"
+	}
 	switch {
 	case errors.As(err, &fault):
-		return fmt.Errorf("%s, %w; nothing was written: export it again", path, fault)
+		return fmt.Errorf("%s, %w; %s: export it again", path, fault, kept)
 	case errors.As(err, &fork):
-		return fmt.Errorf("%s: the log here holds another operation as %s; nothing was written: one of the two histories was changed or made on a copy", path, fork.Dot)
+		return fmt.Errorf("%s: the log here holds another operation as %s; %s: one of the two histories was changed or made on a copy", path, fork.Dot, kept)
 	case errors.Is(err, merge.ErrForeignActor):
-		return fmt.Errorf("%s: %w here; nothing was written: the file is of another installation", path, err)
+		return fmt.Errorf("%s: %w here; %s: the file is of another installation", path, err, kept)
 	case errors.Is(err, merge.ErrNoSession):
-		return fmt.Errorf("%s: a session of the file does not exist here; nothing was written: restore its record first", path)
+		return fmt.Errorf("%s: a session of the file does not exist here; %s: restore its record first", path, kept)
 	case errors.Is(err, context.Canceled):
 		return errors.New("stopped before the end; run it again to go on")
 	}

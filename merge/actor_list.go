@@ -40,6 +40,26 @@ func (s *Service) Actors(ctx context.Context, filter ActorFilter) ([]Actor, erro
 	return list, nil
 }
 
+// Authors returns who has written to a session and where the history of each ends, by id:
+// at most as many as a document may have. Errors: ErrNoSession.
+func (s *Service) Authors(ctx context.Context, sessionID string) ([]LogActor, error) {
+	at, err := s.position(ctx, sessionID)
+	if err != nil {
+		return nil, err
+	}
+	list := []LogActor{}
+	err = s.app.ConcurrentDB().NewQuery(`SELECT a.key AS actor, a.user, a.device, a.revoked, h.seq, lower(hex(h.chain)) AS chain
+		FROM crdt_heads h JOIN crdt_actors a ON a.id = h.actor WHERE h.doc = {:doc} ORDER BY a.key`).WithContext(ctx).
+		Bind(dbx.Params{"doc": at.id}).All(&list)
+	if err != nil {
+		return nil, fmt.Errorf("list authors: %w", err)
+	}
+	for i := range list {
+		list[i].Device = strings.TrimPrefix(list[i].Device, resultsPrefix)
+	}
+	return list, nil
+}
+
 // ActorOwner returns the user that an actor id was issued to; an unknown id is
 // sql.ErrNoRows.
 func ActorOwner(tx core.App, key string) (userID string, err error) {

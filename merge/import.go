@@ -23,6 +23,9 @@ type ImportReport struct {
 	Sessions int   `json:"sessions"`
 	Ops      int64 `json:"ops"`   // in the file
 	Added    int64 `json:"added"` // of them, not in the log before
+	// Revoked counts authors that are revoked in the file and were not here: a server that
+	// comes back from a backup must not trust a lost tablet again.
+	Revoked int `json:"revoked"`
 }
 
 // CheckImport reads a log file, checks it in itself and against what is stored, and says
@@ -32,12 +35,14 @@ type ImportReport struct {
 func (s *Service) CheckImport(ctx context.Context, file io.Reader) (ImportReport, error) {
 	var report ImportReport
 	var stored map[crdt.Dot][32]byte
+	revoke := map[string]struct{}{}
 	err := ReadLogFile(file, LogVisitor{
 		Begin: func(h LogHeader) (err error) {
 			report.Sessions++
-			if err := s.checkAuthors(ctx, h); err != nil {
+			if err := s.checkAuthors(ctx, h, revoke); err != nil {
 				return err
 			}
+			report.Revoked = len(revoke)
 			stored, err = s.storedSums(ctx, h.SessionID)
 			return err
 		},
@@ -56,10 +61,13 @@ func (s *Service) CheckImport(ctx context.Context, file io.Reader) (ImportReport
 	return report, err
 }
 
-func (s *Service) checkAuthors(ctx context.Context, h LogHeader) error {
+// checkAuthors compares the authors of h with those here and notes whom the file revokes.
+func (s *Service) checkAuthors(ctx context.Context, h LogHeader, revoke map[string]struct{}) error {
 	for _, a := range h.Actors {
 		var owner string
-		err := s.app.ConcurrentDB().NewQuery(`SELECT user FROM crdt_actors WHERE key = {:key}`).WithContext(ctx).Bind(dbx.Params{"key": a.Actor}).Row(&owner)
+		var revoked bool
+		err := s.app.ConcurrentDB().NewQuery(`SELECT user, revoked FROM crdt_actors WHERE key = {:key}`).WithContext(ctx).
+			Bind(dbx.Params{"key": a.Actor}).Row(&owner, &revoked)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
@@ -68,6 +76,9 @@ func (s *Service) checkAuthors(ctx context.Context, h LogHeader) error {
 		}
 		if owner != a.User {
 			return fmt.Errorf("author %s: %w", a.Actor, ErrForeignActor)
+		}
+		if a.Revoked && !revoked {
+			revoke[a.Actor] = struct{}{}
 		}
 	}
 	return nil
@@ -100,7 +111,7 @@ func (s *Service) storedSums(ctx context.Context, session string) (map[crdt.Dot]
 }
 
 // Import adds the operations of a log file that the logs here do not hold, with their
-// authors, times of arrival and flags. Check the file first: Import trusts that CheckImport
+// authors, times of arrival and flags, and revokes the authors that the file says are. Check the file first: Import trusts that CheckImport
 // has passed on the same bytes. It works in transactions of at most 1,000 operations, may
 // be stopped and repeated, and runs beside a server, whose next write reads the log again.
 // Where a session had no operation here, every operation keeps its position. progress,
@@ -112,15 +123,19 @@ func (s *Service) Import(ctx context.Context, file io.Reader, progress func(Impo
 		if len(chunk) == 0 {
 			return nil
 		}
-		var added int64
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var part ImportReport
 		err := s.Do(ctx, func(b *Batch) (err error) {
-			added, err = b.importRows(h, chunk)
+			part, err = b.importRows(h, chunk)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		report.Added += added
+		report.Added += part.Added
+		report.Revoked += part.Revoked
 		chunk = chunk[:0]
 		if progress != nil {
 			progress(report)
@@ -152,23 +167,22 @@ type importRow struct {
 }
 
 // importRows stores the rows that the document does not hold.
-func (b *Batch) importRows(h LogHeader, rows []importRow) (added int64, err error) {
+func (b *Batch) importRows(h LogHeader, rows []importRow) (done ImportReport, err error) {
 	d, _, err := b.open(h.SessionID)
 	if err != nil {
-		return 0, err
+		return done, err
 	}
-	actors := map[string]actorRow{}
-	for _, a := range h.Actors {
-		if actors[a.Actor], err = b.importActor(a); err != nil {
-			return 0, err
-		}
+	actors, revoked, err := b.importActors(h)
+	if err != nil {
+		return done, err
 	}
+	done.Revoked = len(revoked)
 	var e *entry
 	store := func() error {
 		if e == nil {
 			return nil
 		}
-		added += int64(len(e.ops))
+		done.Added += int64(len(e.ops))
 		if err := d.room(e.actor.key, len(e.ops)); err != nil {
 			return err
 		}
@@ -180,13 +194,13 @@ func (b *Batch) importRows(h LogHeader, rows []importRow) (added int64, err erro
 		r := &rows[i]
 		if d.state.Has(r.op.Dot) {
 			if _, err := d.state.Apply(&r.op); err != nil {
-				return 0, err // compares, and changes nothing
+				return done, err // compares, and changes nothing
 			}
 			continue
 		}
 		if e != nil && (e.actor.key != r.op.Actor || e.flags != r.Flags || e.recv != r.Received) {
 			if err := store(); err != nil {
-				return 0, err
+				return done, err
 			}
 		}
 		if e == nil {
@@ -194,14 +208,35 @@ func (b *Batch) importRows(h LogHeader, rows []importRow) (added int64, err erro
 		}
 		e.ops, e.lines, e.chain = append(e.ops, r.op), append(e.lines, r.Line), crdt.ChainSum(e.chain, r.op.Sum())
 	}
-	if err := store(); err != nil || added == 0 {
-		return added, err
+	if err := store(); err != nil || done == (ImportReport{}) {
+		return done, err
 	}
-	_, err = audit.Append(b.r.tx, audit.Entry{
-		Action: "import", ResourceType: collections.TestSessions, ResourceID: d.session,
-		New: map[string]any{"count": added, "n": d.n, "digest": h.Digest},
-	})
-	return added, err
+	values := map[string]any{"count": done.Added, "n": d.n, "digest": h.Digest}
+	if len(revoked) > 0 {
+		values["revoked"] = revoked
+	}
+	_, err = audit.Append(b.r.tx, audit.Entry{Action: "import", ResourceType: collections.TestSessions, ResourceID: d.session, New: values})
+	return done, err
+}
+
+// importActors returns the rows of all authors, and the names of those it has revoked.
+func (b *Batch) importActors(h LogHeader) (actors map[string]actorRow, revoked []string, err error) {
+	actors = make(map[string]actorRow, len(h.Actors))
+	for _, a := range h.Actors {
+		row, err := b.importActor(a)
+		if err != nil {
+			return nil, nil, err
+		}
+		if a.Revoked && !row.revoked {
+			if _, err := RevokeActor(b.r.tx, a.Actor); err != nil {
+				return nil, nil, err
+			}
+			row.revoked = true
+			revoked = append(revoked, a.Actor)
+		}
+		actors[a.Actor] = row
+	}
+	return actors, revoked, nil
 }
 
 // importActor returns the row of an author, which it makes when it is not there.

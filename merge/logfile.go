@@ -18,7 +18,9 @@ import (
 
 // A log file holds operation logs as lines of JSON: for each session a header, its
 // operations in order, and an end line with the SHA-256 of every byte before it, line ends
-// included. An operation stands last in its line, as its author's own bytes.
+// included. An operation stands last in its line, as its author's own bytes. Each line has
+// one form: another order, a further member or a space is an error. What a later version
+// adds comes with another v.
 //
 //	{"v":1,"session":"…","n":2,"digest":"…","actors":[{"actor":"…","user":"…","device":"…","revoked":false,"seq":2,"chain":"…"}]}
 //	{"n":1,"r":1764000000000,"q":0,"op":{…}}
@@ -92,10 +94,14 @@ func (w *logWriter) line(v any) error {
 }
 
 func (w *logWriter) row(r LogRow) error {
-	fmt.Fprintf(w.w, `{"n":%d,"r":%d,"q":%d,"op":`, r.N, r.Received, r.Flags)
-	_, _ = w.w.Write(r.Line)
-	_, err := w.w.WriteString("}\n")
-	return err
+	_, _ = w.w.Write(r.append(w.w.AvailableBuffer()))
+	return w.w.WriteByte('\n')
+}
+
+// append writes r without a line end. Encoding it as JSON would touch the author's bytes.
+func (r LogRow) append(b []byte) []byte {
+	b = fmt.Appendf(b, `{"n":%d,"r":%d,"q":%d,"op":`, r.N, r.Received, r.Flags)
+	return append(append(b, r.Line...), '}')
 }
 
 func (w *logWriter) end(n int64) error {
@@ -121,7 +127,7 @@ type LogVisitor struct {
 // document's digest and the sum of the bytes. What is wrong is a *LogFileError; a visitor's
 // error ends the reading and is returned as it is. Visit nothing and the file is checked.
 func ReadLogFile(r io.Reader, v LogVisitor) error {
-	f := &logFile{in: bufio.NewReaderSize(r, 64<<10)}
+	f := &logFile{in: bufio.NewReaderSize(r, 64<<10), sessions: map[string]struct{}{}}
 	for {
 		line, err := f.next()
 		if errors.Is(err, io.EOF) {
@@ -142,9 +148,10 @@ func ReadLogFile(r io.Reader, v LogVisitor) error {
 
 // logFile is a log file on its way through ReadLogFile.
 type logFile struct {
-	in     *bufio.Reader
-	number int
-	sum    hash.Hash
+	in       *bufio.Reader
+	number   int
+	sum      hash.Hash
+	sessions map[string]struct{} // begun so far
 }
 
 func (f *logFile) fault(reason string) error {
@@ -170,33 +177,43 @@ func (f *logFile) next() ([]byte, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, f.fault("the file is cut off in this line")
 		}
-		return bytes.TrimSuffix(line, []byte{'\n'}), err
+		line = bytes.TrimSuffix(line, []byte{'\n'})
+		if err == nil && bytes.HasSuffix(line, []byte{'\r'}) {
+			return nil, f.fault("the line ends in CR LF: another program has converted the file")
+		}
+		return line, err
 	}
 }
 
-// decode reads a line that has these members and no other.
+// decode reads a line that is byte for byte what the writer makes of its value. The decoder
+// alone takes names in other letters, members twice and spaces.
 func decode(line []byte, into any) bool {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if d.Decode(into) != nil {
+	if json.Unmarshal(line, into) != nil {
 		return false
 	}
-	_, err := d.Token() // More takes a surplus bracket for the end
-	return errors.Is(err, io.EOF)
+	again, err := json.Marshal(into)
+	return err == nil && bytes.Equal(again, line)
 }
 
 // session reads one session's log, whose header is line.
 func (f *logFile) session(line []byte, v LogVisitor) error {
 	f.sum = sha256.New()
 	h := LogHeader{}
+	var version struct{ V int }
 	switch {
-	case !decode(line, &h) || h.V == 0:
+	case json.Unmarshal(line, &version) != nil || version.V == 0:
 		return f.fault("not the header of a session's log")
-	case h.V != logFileVersion:
+	case version.V != logFileVersion:
 		return f.fault("the log is of another version than this program reads")
+	case !decode(line, &h) || h.N < 0:
+		return f.fault("not the header of a session's log")
 	case !slices.IsSortedFunc(h.Actors, func(a, b LogActor) int { return strings.Compare(a.Actor, b.Actor) }):
 		return f.fault("the authors are not in order")
 	}
+	if _, again := f.sessions[h.SessionID]; again {
+		return f.fault("the session is in the file already")
+	}
+	f.sessions[h.SessionID] = struct{}{}
 	f.count(line)
 	w := walk{session: h.SessionID, state: crdt.New(), chains: map[string][32]byte{}}
 	if v.Begin != nil {
@@ -267,7 +284,7 @@ func (f *logFile) close(w *walk, h *LogHeader) error {
 
 // parseLogRow reads the next operation and applies it to w.
 func parseLogRow(w *walk, h *LogHeader, line []byte) (row LogRow, op *crdt.Op, reason string) {
-	if !decode(line, &row) || row.Flags&^flagsAll != 0 || row.Received < 0 {
+	if json.Unmarshal(line, &row) != nil || !bytes.Equal(row.append(nil), line) || row.Flags&^flagsAll != 0 || row.Received < 0 {
 		return row, nil, "not an operation of a session's log"
 	}
 	parsed, err := crdt.ParseOp(row.Line)
