@@ -107,12 +107,25 @@ func TestSessionsShow(t *testing.T) {
 	if out := p.mustRun(t, "sessions", "show", session, "--path", "items/FE-002/result"); !strings.Contains(out, "nobody has written to items/FE-002/result") {
 		t.Errorf("a field nobody wrote to: got\n%s", out)
 	}
-	if out := p.mustRun(t, "sessions", "show", session, "--json"); !strings.Contains(out, `"conflicts": [`) || strings.Contains(out, `"history"`) {
-		t.Errorf("show --json: got %s", out)
+	for args, want := range map[string]struct{ has, lacks string }{
+		"":                                     {"author ", "having seen  remarks"},
+		"--json":                               {`"conflicts": [`, `"history"`},
+		"--path /items/FE-001/result":          {"put ", "nobody has"},
+		"--conflicts":                          {"anna's tablet", "session  "},
+		"--conflicts --path title":             {"no conflicts", "anna's tablet"},
+		"--conflicts --json":                   {`"conflicts": [`, `"session_data"`},
+		"--history --path items/FE-001/result": {"stands", "conflict "},
+		"--history --path title --json":        {`"conflicts": null`, `"authors"`},
+	} {
+		out := p.mustRun(t, append([]string{"sessions", "show", session}, strings.Fields(args)...)...)
+		if !strings.Contains(out, want.has) || strings.Contains(out, want.lacks) {
+			t.Errorf("show %s: got\n%s\nwant %q and not %q", args, out, want.has, want.lacks)
+		}
 	}
 	for args, want := range map[string]string{
 		"sessions show nosuch":                      "no session with the id",
 		"sessions show " + session + " --path a//b": "--path",
+		"sessions show " + session + " --history":   "--history needs --path",
 		"sessions show":                             "accepts 1 arg",
 	} {
 		if _, _, err := p.run(strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
