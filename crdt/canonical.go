@@ -151,9 +151,12 @@ func (r *reader) object(depth int) string {
 			return "colon missing"
 		}
 		r.space()
-		if m.key == numKey {
+		switch m.key {
+		case numKey:
 			r.out = r.out[:start]
 			return r.tagged(open, len(members) == 0)
+		case redactedKey:
+			return "$redacted is reserved"
 		}
 		r.out = append(appendString(r.out, m.key), ':')
 		if reason := r.value(depth + 1); reason != "" {

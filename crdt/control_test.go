@@ -45,6 +45,8 @@ func TestCheckerCatchesFaultySpec(t *testing.T) {
 		"claims beside original": func(s *spec) { s.claimOverOriginal = true },
 		"greatest claim":         func(s *spec) { s.greatestClaim = true },
 		"acts ignored":           func(s *spec) { s.actsIgnored = true },
+		"redacted values stay":   func(s *spec) { s.valuesStay = true },
+		"redacted ops vanish":    func(s *spec) { s.redactedVanish = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,6 +68,16 @@ func (r lastArrival) Apply(o *Op) (bool, error) {
 		c.live = append(c.live[:0], c.live[len(c.live)-1])
 	}
 	return applied, err
+}
+
+// hoarding keeps what it was told to erase.
+type hoarding struct{ *Doc }
+
+func (r hoarding) Redact(dot Dot) error {
+	if !r.Has(dot) {
+		return &MissingError{Dots: []Dot{dot}}
+	}
+	return nil
 }
 
 // doubling counts a repeated increment again.
@@ -96,6 +108,7 @@ func TestCheckerCatchesWrongMerge(t *testing.T) {
 	for name, fresh := range map[string]func() replica{
 		"keeps the last arrival":  func() replica { return lastArrival{New()} },
 		"counts repeats":          func() replica { return doubling{New()} },
+		"keeps redacted values":   func() replica { return hoarding{New()} },
 		"forgets what came early": func() replica { return dropping{New()} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,10 +174,12 @@ func TestHistoriesReachEverything(t *testing.T) {
 				note("reissued", e.op.Origin != "")
 			}
 			note("quarantined", e.quarantine)
-			note("admitted", e.op == nil)
+			note("admitted", e.admit.Seq > 0)
+			note("redacted", e.redact.Seq > 0)
 			note("in conflict", len(d.Conflicts()) > 0)
 			for _, q := range d.quarantined {
 				note("replaced in quarantine", q.replaced)
+				note("redacted in quarantine", IsRedacted(q.op.Val))
 				note("replaced in quarantine by a claim", len(q.replacers) > 0)
 			}
 			for _, l := range d.lists {
@@ -178,16 +193,20 @@ func TestHistoriesReachEverything(t *testing.T) {
 			if d.claims != nil {
 				for _, s := range d.claims.shadows {
 					note("shadow", true)
+					note("redacted shadow", IsRedacted(s.entry.Val))
 					note("shadow of two claims", len(s.replacers) > 1 && s.replacers[0] != s.replacers[1])
 				}
 				for _, counted := range d.claims.counted {
 					note("two acts of one origin", len(counted) > 1)
+					for _, o := range counted {
+						note("redacted claim", IsRedacted(o.Val))
+					}
 				}
 			}
 		}
 	}
-	if len(reached) != 17 {
-		t.Errorf("got %d situations, want 17: %v", len(reached), reached)
+	if len(reached) != 21 {
+		t.Errorf("got %d situations, want 21: %v", len(reached), reached)
 	}
 	for what, n := range reached {
 		if n < 5 {

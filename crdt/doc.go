@@ -39,6 +39,10 @@
 //     the same act only if kind, path, value and increment are equal, so nobody silences
 //     another's act by claiming its origin. Quarantined operations take no part until they
 //     are admitted. Hazard: a count is doubled when a restored tablet sends its work twice.
+//   - R13 A redacted operation keeps its place, its effect and the sum of its line, and loses
+//     its value for good. When a replica learns of it, and whether it ever held the value,
+//     makes no difference. Hazard: erasing what the law wants erased breaks a chain, brings
+//     back what was replaced, or leaves replicas that can never agree again.
 //
 // # What it does not do
 //
@@ -71,7 +75,8 @@
 // no digit is lost to a float64. The key $num is reserved, the literal is a JSON number of at
 // most NumMaxBytes that a float64 could hold in magnitude and that is no canonical integer,
 // and a tagged number counts as a plain value for the nesting limit. CanonicalJSON writes the
-// tag and RenderJSON removes it.
+// tag and RenderJSON removes it. The key $redacted is reserved too: {"$redacted":"…"} stands
+// where a value was erased, with a print of it.
 //
 // # Reading
 //

@@ -13,11 +13,13 @@ type chooser func(n int) int
 
 func seeded(seed uint64) chooser { return rand.New(rand.NewPCG(seed, 1)).IntN }
 
-// event is something a replica is told: an operation, with its standing, or an admission.
+// event is something a replica is told: an operation, with its standing, an admission or a
+// redaction.
 type event struct {
 	op         *Op
 	quarantine bool
 	admit      Dot
+	redact     Dot
 }
 
 // history is what happened in a session, in no particular order.
@@ -27,7 +29,7 @@ type history struct {
 
 // spec returns the meaning of the history.
 func (h *history) spec() *spec {
-	s := &spec{ops: map[Dot]*Op{}, quarantined: map[Dot]bool{}}
+	s := &spec{ops: map[Dot]*Op{}, quarantined: map[Dot]bool{}, redacted: map[Dot]bool{}}
 	for _, e := range h.events {
 		if e.op != nil {
 			s.ops[e.op.Dot] = e.op
@@ -39,6 +41,7 @@ func (h *history) spec() *spec {
 	for _, e := range h.events {
 		if e.op == nil {
 			delete(s.quarantined, e.admit)
+			s.redacted[e.redact] = true
 		}
 	}
 	return s
@@ -49,12 +52,15 @@ type replica interface {
 	Apply(*Op) (bool, error)
 	ApplyQuarantined(*Op) (bool, error)
 	Admit(Dot) (bool, error)
+	Redact(Dot) error
 	Text() []byte
 }
 
 func tell(r replica, e event) error {
 	var err error
 	switch {
+	case e.redact.Seq > 0:
+		err = r.Redact(e.redact)
 	case e.op == nil:
 		_, err = r.Admit(e.admit)
 	case e.quarantine:
@@ -85,12 +91,23 @@ func deliver(r replica, events []event) error {
 	return nil
 }
 
-// shuffled returns the events in random order, some of them twice.
+// shuffled returns the events in random order, some of them twice, and some redacted
+// operations as one who never held the value gets them.
 func shuffled(events []event, choose chooser) []event {
 	out := slices.Clone(events)
+	redacted := map[Dot]bool{}
+	for _, e := range events {
+		redacted[e.redact] = true
+	}
+	for i, e := range events {
+		if e.op != nil && redacted[e.op.Dot] && choose(2) == 0 {
+			_, stub := e.op.Redact()
+			out[i].op = &stub
+		}
+	}
 	if len(events) > 0 {
 		for range len(events) / 2 {
-			out = append(out, events[choose(len(events))])
+			out = append(out, out[choose(len(events))])
 		}
 	}
 	for i := range out {
@@ -111,14 +128,15 @@ type player struct {
 func (p *player) tell(e event) {
 	held := p.doc.Ops()
 	waiting := e.op == nil && slices.Contains(p.doc.Quarantined(), e.admit)
-	if tell(p.doc, e) == nil && (p.doc.Ops() > held || waiting) {
+	known := e.op != nil || slices.Contains(p.log, e)
+	if tell(p.doc, e) == nil && (p.doc.Ops() > held || waiting || !known) {
 		p.log = append(p.log, e)
 	}
 }
 
 // play makes up a session: a few tablets that write, synchronise now and then, have clocks
 // that lie, see what they should not, are restored and issue operations again; operations
-// that never arrive, or late; and a server that quarantines and admits.
+// that never arrive, or late; and a server that quarantines, admits and redacts.
 func play(choose chooser, steps int) *history {
 	h := &history{}
 	players := make([]*player, 1+choose(4))
@@ -137,7 +155,7 @@ func play(choose chooser, steps int) *history {
 	}
 	for range steps {
 		p := players[choose(len(players))]
-		switch what := choose(16); {
+		switch what := choose(17); {
 		case what < 2: // synchronise one way
 			for _, e := range players[choose(len(players))].log {
 				p.tell(e)
@@ -177,6 +195,10 @@ func play(choose chooser, steps int) *history {
 			}
 			p.seq++
 			send(p, event{op: &o, quarantine: choose(6) == 0})
+		case what == 16:
+			if held := allDots(p.doc); len(held) > 0 {
+				send(p, event{redact: held[choose(len(held))]})
+			}
 		case what == 13:
 			if q := p.doc.Quarantined(); len(q) > 0 {
 				send(p, event{admit: q[choose(len(q))]})

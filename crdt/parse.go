@@ -45,7 +45,8 @@ func (o *Op) compact() {
 // opParser reads the keys in their one order, so there is nothing to look up or to sort.
 type opParser struct {
 	scanner
-	o Op
+	o        Op
+	redacted bool // the value was erased
 }
 
 func (p *opParser) op() string {
@@ -57,8 +58,14 @@ func (p *opParser) op() string {
 			return "value missing"
 		}
 		start := p.i
-		// The operation itself is no level of its own; see DepthMax.
-		if reason := p.value(1); reason != "" {
+		reason := ""
+		if p.redacted {
+			reason = p.redactedValue()
+		} else {
+			// The operation itself is no level of its own; see DepthMax.
+			reason = p.value(1)
+		}
+		if reason != "" {
 			return reason
 		}
 		p.o.Val = p.s[start:p.i]

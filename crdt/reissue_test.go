@@ -116,6 +116,35 @@ func TestWithdrawnClaimRestores(t *testing.T) {
 	}
 }
 
+// An element admitted late takes its place above what was inserted after it meanwhile.
+func TestAdmittedElementAdopts(t *testing.T) {
+	t.Parallel()
+	first := Op{Dot: Dot{"a", 1}, Time: 1, Kind: Ins, Path: "steps", Val: "1"}
+	second := Op{Dot: Dot{"a", 2}, Time: 2, Kind: Ins, Path: "steps", Val: "2", Ref: first.Dot}
+	other := Op{Dot: Dot{"b", 1}, Time: 3, Kind: Ins, Path: "steps", Val: "3"}
+	d := New()
+	if _, err := d.ApplyQuarantined(&first); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []*Op{&second, &other} {
+		if _, err := d.Apply(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order := func() (vals string) {
+		for _, e := range d.List("steps") {
+			vals += e.Val
+		}
+		return vals
+	}
+	if got := order(); got != "32" {
+		t.Errorf("in quarantine: got %s, want 32", got)
+	}
+	if _, err := d.Admit(first.Dot); err != nil || order() != "312" {
+		t.Errorf("admitted: got %s (%v), want 312", order(), err)
+	}
+}
+
 func TestQuarantine(t *testing.T) {
 	t.Parallel()
 	d := New()

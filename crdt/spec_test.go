@@ -18,6 +18,7 @@ import (
 type spec struct {
 	ops         map[Dot]*Op
 	quarantined map[Dot]bool
+	redacted    map[Dot]bool
 
 	lastWriterWins     bool // R4 broken: only the entry that sorts first survives
 	seenIgnored        bool // R4 broken: nothing is ever replaced
@@ -35,6 +36,8 @@ type spec struct {
 	claimOverOriginal  bool // R12 broken: claims count although the original is there
 	greatestClaim      bool // R12 broken: the greatest claim counts
 	actsIgnored        bool // R12 broken: claims of one origin need not say the same
+	valuesStay         bool // R13 broken: a redacted value stays
+	redactedVanish     bool // R13 broken: a redacted operation loses its effect too
 }
 
 func hash128(o *Op) string {
@@ -44,7 +47,7 @@ func hash128(o *Op) string {
 
 // counts is R9 and R12.
 func (s *spec) counts(o *Op) bool {
-	if s.quarantined[o.Dot] && !s.quarantineIgnored {
+	if s.quarantined[o.Dot] && !s.quarantineIgnored || s.redactedVanish && s.redacted[o.Dot] {
 		return false
 	}
 	if o.Origin == "" || s.claimsAllCount {
@@ -65,6 +68,15 @@ func (s *spec) counts(o *Op) bool {
 		}
 	}
 	return true
+}
+
+// value is R13.
+func (s *spec) value(o *Op) string {
+	if !s.redacted[o.Dot] || s.valuesStay {
+		return o.Val
+	}
+	sum := sha256.Sum256([]byte(o.Val))
+	return fmt.Sprintf(`{"$redacted":"%x"}`, sum[:16])
 }
 
 // before is R7.
@@ -144,7 +156,7 @@ func (s *spec) text() string {
 			c = c[:1]
 		}
 		for _, o := range c {
-			fmt.Fprintf(&b, "c %s %s %s\n", path, o.Dot, o.Val)
+			fmt.Fprintf(&b, "c %s %s %s\n", path, o.Dot, s.value(o))
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(counters)) {
@@ -169,7 +181,7 @@ func (s *spec) text() string {
 			for _, o := range children[parent] {
 				hidden := replaced(byRem, o) && !s.remLeavesList
 				if !hidden {
-					fmt.Fprintf(&b, "l %s %s %s\n", path, o.Dot, o.Val)
+					fmt.Fprintf(&b, "l %s %s %s\n", path, o.Dot, s.value(o))
 				}
 				if !hidden || !s.childrenHide {
 					walk(o.Dot)

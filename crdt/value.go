@@ -76,6 +76,8 @@ func (p *scanner) object(depth int) string {
 			return reason
 		case key == numKey:
 			return p.taggedNumber(first)
+		case key == redactedKey:
+			return "$redacted is reserved"
 		case !first && key <= last:
 			return "object keys not sorted and unique"
 		case !p.literal(":"):

@@ -30,11 +30,48 @@ type valueVector struct {
 	Rendered  string `json:"rendered"`
 }
 
-// eventVector is an operation with its standing, or an admission.
+// eventVector is an operation with its standing, an admission or a redaction. Sum is that of
+// the original line when the operation comes without its value.
 type eventVector struct {
 	Line       string `json:"line,omitempty"`
+	Sum        string `json:"sum,omitempty"`
 	Quarantine bool   `json:"quarantine,omitempty"`
 	Admit      string `json:"admit,omitempty"`
+	Redact     string `json:"redact,omitempty"`
+}
+
+func vectorOf(e event) eventVector {
+	switch {
+	case e.redact.Seq > 0:
+		return eventVector{Redact: e.redact.String()}
+	case e.op == nil:
+		return eventVector{Admit: e.admit.String()}
+	}
+	v := eventVector{Line: string(e.op.AppendJSON(nil)), Quarantine: e.quarantine}
+	if IsRedacted(e.op.Val) {
+		sum := e.op.Sum()
+		v.Sum = hex.EncodeToString(sum[:])
+	}
+	return v
+}
+
+func (v eventVector) event(t *testing.T) (e event) {
+	t.Helper()
+	e.admit, _ = ParseDot(v.Admit)
+	e.redact, _ = ParseDot(v.Redact)
+	e.quarantine = v.Quarantine
+	switch {
+	case v.Sum != "":
+		sum, _ := hex.DecodeString(v.Sum)
+		op, err := ParseRedacted([]byte(v.Line), [32]byte(sum))
+		if err != nil {
+			t.Fatalf("%s: %v", v.Line, err)
+		}
+		e.op = &op
+	case v.Line != "":
+		e.op = mustParse(t, v.Line)
+	}
+	return e
 }
 
 // historyVector is what a replica is told, in an order that works, and where it ends.
@@ -133,7 +170,7 @@ func valueVectors() (vectors []valueVector) {
 		`9007199254740993`, `12.50`, `1e-3`, `1E+3`, `-0`, `1.0`, `{"$num":"12.50"}`, `{"b":1,"a":[1.5,{"d":2.5,"c":{}}]}`,
 		`{"Z":1,"a":2,"_":3,"\"":4,"\\":5}`, `"{\"$num\":\"1.5\"}"`, `[ ]`, `[[[[[1.5]]]]]`, `[[[[[[1]]]]]]`, `"\ud800"`,
 		`"\u0000"`, `{"a":1,"a":1}`, `{"ü":1}`, `01`, `1.`, `1e400`, `1e-1001`, `{"$num":"5"}`, `{"$num":1.5}`,
-		`{"$num":"1.5","a":1}`, `1 2`, `nul`,
+		`{"$num":"1.5","a":1}`, `1 2`, `nul`, `{"$redacted":"0123456789abcdef0123456789abcdef"}`, `[{"a":1,"$redacted":null}]`, `"$redacted"`,
 	} {
 		v := valueVector{Raw: raw}
 		if canonical, err := CanonicalJSON([]byte(raw)); err == nil {
@@ -147,12 +184,14 @@ func valueVectors() (vectors []valueVector) {
 func historyVectors(t *testing.T) (vectors []historyVector) {
 	for seed := range uint64(24) {
 		var events []eventVector
-		for _, e := range play(seeded(seed+9000), 20+int(seed)).events {
-			if e.op != nil {
-				events = append(events, eventVector{Line: string(e.op.AppendJSON(nil)), Quarantine: e.quarantine})
-			} else {
-				events = append(events, eventVector{Admit: e.admit.String()})
+		h := play(seeded(seed+9000), 20+int(seed))
+		redacted := h.spec().redacted
+		for i, e := range h.events {
+			if e.op != nil && redacted[e.op.Dot] && i%2 == 0 {
+				_, stub := e.op.Redact()
+				e.op = &stub
 			}
+			events = append(events, vectorOf(e))
 		}
 		vectors = append(vectors, runVector(t, events))
 	}
@@ -162,27 +201,19 @@ func historyVectors(t *testing.T) (vectors []historyVector) {
 func runVector(t *testing.T, events []eventVector) historyVector {
 	t.Helper()
 	d, links := New(), map[string][32]byte{}
-	for _, e := range events {
-		var err error
-		if e.Line == "" {
-			dot, _ := ParseDot(e.Admit)
-			_, err = d.Admit(dot)
-		} else {
-			o := mustParse(t, e.Line)
-			link, ok := links[o.Actor]
-			if !ok {
-				link = ChainStart("doc", o.Actor)
-			}
-			links[o.Actor] = Chain(link, []byte(e.Line))
-			if e.Quarantine {
-				_, err = d.ApplyQuarantined(o)
-			} else {
-				_, err = d.Apply(o)
-			}
+	for _, v := range events {
+		e := v.event(t)
+		if err := tell(d, e); err != nil {
+			t.Fatalf("%+v: %v", v, err)
 		}
-		if err != nil {
-			t.Fatalf("%+v: %v", e, err)
+		if e.op == nil {
+			continue
 		}
+		link, ok := links[e.op.Actor]
+		if !ok {
+			link = ChainStart("doc", e.op.Actor)
+		}
+		links[e.op.Actor] = ChainSum(link, e.op.Sum())
 	}
 	digest := d.Digest()
 	v := historyVector{Events: events, Text: string(d.Text()), Digest: hex.EncodeToString(digest[:]),

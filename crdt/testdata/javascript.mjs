@@ -16,7 +16,8 @@ function history({ events, schema, shuffled }) {
     const doc = new m.Doc(), chains = {}, inbox = new m.Inbox(doc);
     for (const e of events) {
         if (e.admit) { doc.admit(e.admit); continue; }
-        const op = m.parseOp(e.line);
+        if (e.redact) { doc.redact(e.redact); continue; }
+        const op = e.sum ? m.parseRedacted(e.line, e.sum) : m.parseOp(e.line);
         chains[op.actor] = m.chain(chains[op.actor] ?? m.chainStart("doc", op.actor), op);
         if (shuffled) inbox.add(op);
         else doc.apply(op, e.quarantine);

@@ -1,5 +1,5 @@
 // The merge rules of test sessions for browsers and Node: the same operations give the same
-// document here, in the server's Go and after a rebuild from the log. Rules R1 to R12 are
+// document here, in the server's Go and after a rebuild from the log. Rules R1 to R13 are
 // stated in the server's package crdt, whose vectors and generated histories this file is
 // tested with. No dependencies, no clock, no storage, no network.
 //
@@ -18,6 +18,10 @@ export const limits = {
 // admittedPath: an operation there that is not in quarantine itself gives the operations
 // named in its seen list their effect.
 export const admittedPath = "notes/admitted";
+
+// redactedPath: an operation there that is not in quarantine itself erases the values of the
+// operations named in its seen list (R13).
+export const redactedPath = "notes/redacted";
 
 // FormatError: text that is no operation or value. GapError: send from want on.
 // MissingError: dots to ask for. ForkError: another operation holds the dot.
@@ -176,6 +180,7 @@ class Reader {
             if (!/^[ -~]*$/.test(key)) refuse("object key not printable ASCII");
             if (!this.take(":")) refuse("colon missing");
             if (key === "$num") return this.tagged(members.length === 0);
+            if (key === "$redacted") refuse("$redacted is reserved");
             if (this.strict && members.length && key <= members.at(-1)[0]) refuse("object keys not sorted and unique");
             members.push([key, this.value(depth + 1)]);
             if (this.take("}")) break;
@@ -230,8 +235,20 @@ export const render = (val) => val.replaceAll(/\{"\$num":"([^"]*)"\}/g, "$1");
 
 // ---- Operations.
 
+// An erased value leaves {"$redacted":"…"}, a print of it, behind.
+const redactedPattern = /^\{"\$redacted":"([0-9a-f]{32})"\}$/;
+const redactedLength = '{"$redacted":""}'.length + 32;
+const print = (val) => redactedPattern.exec(val)?.[1] ?? sha256(utf8.encode(val)).slice(0, 32);
+const redacted = (o) => ({ ...o, val: `{"$redacted":"${print(o.val)}"}`, line: "" });
+
 // parseOp reads one canonical line: the trust boundary. It throws FormatError.
-export function parseOp(line) {
+export const parseOp = (line) => parse(line, null);
+
+// parseRedacted reads the line of an operation whose value was erased; sum is the one of the
+// original line, which the server sends along.
+export const parseRedacted = (line, sum) => parse(line, sum);
+
+function parse(line, sum) {
     if (!wellFormed(line)) refuse("invalid text");
     const bytes = utf8.encode(line);
     if (bytes.length > limits.lineBytes) refuse("line above 128 KiB");
@@ -271,7 +288,9 @@ export function parseOp(line) {
     if (!timePattern.test(o.time = plain())) refuse("bad time");
     if (o.kind === "put" || o.kind === "ins") {
         expect(',"v":');
-        o.val = r.value(1);
+        if (sum === null) o.val = r.value(1);
+        else if (redactedPattern.test(o.val = line.slice(r.i, r.i + redactedLength))) r.i += redactedLength;
+        else refuse("value not erased");
     }
     const start = r.i;
     if (o.kind === "rem" || o.kind === "put") {
@@ -285,7 +304,7 @@ export function parseOp(line) {
     }
     if (bytes.length - (r.i - start) > limits.opBytes) refuse("operation above 16 KiB");
     if (line.slice(r.i) !== "}") refuse("unknown key or end missing");
-    o.sum = sha256(bytes);
+    o.sum = sum ?? sha256(bytes);
     return o;
 }
 
@@ -378,6 +397,7 @@ export class Doc {
             if (this.#claimed || this.#stale) this.#stale = true;
             else this.#enact(o);
             if (o.kind === "put" && o.path === admittedPath) o.seen.forEach((dot) => this.admit(dot));
+            if (o.kind === "put" && o.path === redactedPath) o.seen.forEach((dot) => this.redact(dot));
         }
         return true;
     }
@@ -389,6 +409,14 @@ export class Doc {
         this.#claimed ||= this.#ops.some((o) => o.origin !== "" && dotOf(o) === dot);
         this.#stale = true;
         return true;
+    }
+
+    // redact erases the value of an operation (R13). What the operation did stays done.
+    redact(dot) {
+        if (!this.has(dot)) throw new MissingError([dot]);
+        const i = this.#ops.findIndex((o) => dotOf(o) === dot), o = this.#ops[i];
+        if (o.val) this.#ops[i] = redacted(o);
+        this.#stale = true;
     }
 
     #enact(o) {
@@ -415,7 +443,7 @@ export class Doc {
         const inEffect = this.#ops.filter((o) => !this.#out.has(dotOf(o)));
         const prints = new Set(inEffect.map((o) => o.sum.slice(0, 32)));
         const first = new Map(); // act claimed again -> its least dot
-        const act = (o) => [o.origin, o.kind, o.path, o.n, o.val].join("\n");
+        const act = (o) => [o.origin, o.kind, o.path, o.n, o.val && print(o.val)].join("\n");
         for (const o of inEffect) {
             const rival = o.origin && first.get(act(o));
             if (o.origin && (!rival || compareDots(o, rival) < 0)) first.set(act(o), o);

@@ -1,0 +1,117 @@
+package crdt
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
+// A value that was erased lawfully leaves {"$redacted":"…"} behind: the first 32 hexadecimal
+// digits of the SHA-256 of its canonical text. The print keeps R12 a function of the set;
+// whoever guesses a value can check the guess against it, as against the hash of the line.
+// The key is reserved: ParseOp and CanonicalJSON refuse it, so that nobody can write a value
+// that looks erased.
+const (
+	redactedKey  = "$redacted"
+	redactedOpen = `{"` + redactedKey + `":"`
+	redactedEnd  = `"}`
+	redactedLen  = len(redactedOpen) + originHexLen + len(redactedEnd)
+)
+
+// Redacted returns what stands in the place of an erased canonical value; of one that is
+// erased already, itself.
+func Redacted(val string) string {
+	if IsRedacted(val) {
+		return val
+	}
+	sum := sha256.Sum256([]byte(val))
+	return redactedOpen + hex.EncodeToString(sum[:originHexLen/2]) + redactedEnd
+}
+
+// IsRedacted reports whether the canonical value val was erased.
+func IsRedacted(val string) bool {
+	return len(val) == redactedLen && strings.HasPrefix(val, redactedOpen) && validOrigin(val[len(redactedOpen):redactedLen-len(redactedEnd)])
+}
+
+// Redact returns o without its value, if it has one, and the line that takes the place of
+// its own. The result keeps the Sum of the original line, so that chains, forks and origins
+// stay what they were. Only ParseRedacted reads such a line.
+func (o *Op) Redact() ([]byte, Op) {
+	stub := *o
+	stub.parsed, stub.sum = true, o.Sum()
+	if o.Kind == Put || o.Kind == Ins {
+		stub.Val = Redacted(o.Val)
+	}
+	return stub.AppendJSON(nil), stub
+}
+
+// ParseRedacted reads a line that Redact made. sum is the SHA-256 of the original line, for
+// which the caller has the log's word: nothing in the line can prove it, but the actor's
+// chain runs over it. Errors unwrap to ErrFormat.
+func ParseRedacted(line []byte, sum [sha256.Size]byte) (Op, error) {
+	if len(line) > LineMaxBytes {
+		return Op{}, refuse("line above 128 KiB")
+	}
+	p := opParser{scanner: scanner{s: string(line)}, redacted: true}
+	if reason := p.op(); reason != "" {
+		return Op{}, &FormatError{Reason: reason, Offset: p.i}
+	}
+	p.o.parsed, p.o.sum = true, sum
+	p.o.compact()
+	return p.o, nil
+}
+
+// redactedValue accepts an erased value.
+func (p *opParser) redactedValue() string {
+	if end := p.i + redactedLen; end <= len(p.s) && IsRedacted(p.s[p.i:end]) {
+		p.i = end
+		return ""
+	}
+	return "value not erased"
+}
+
+// Redact erases the value of an operation wherever the document still holds it: live, hidden,
+// in quarantine or replaced by an operation issued again. What the operation did stays done.
+// An operation not held is a *MissingError; one without a value, or erased before, is no
+// error. Redacting an operation and applying what Op.Redact made of it come to the same.
+// The cost grows with the document.
+func (d *Doc) Redact(dot Dot) error {
+	if !d.Has(dot) {
+		return &MissingError{Dots: []Dot{dot}}
+	}
+	erase := func(val *string) {
+		if *val != "" {
+			*val = Redacted(*val)
+		}
+	}
+	if q := d.quarantined[dot]; q != nil {
+		q.op.sum, q.op.parsed = q.op.Sum(), true
+		erase(&q.op.Val)
+		return nil
+	}
+	for _, c := range d.cells {
+		if i := indexOf(c.live, dot); i >= 0 {
+			erase(&c.live[i].Val)
+		}
+	}
+	for _, l := range d.lists {
+		if el := l.byDot[dot]; el != nil {
+			erase(&el.Val)
+		}
+	}
+	if d.claims == nil {
+		return nil
+	}
+	if s := d.claims.shadows[dot]; s != nil {
+		erase(&s.entry.Val)
+	}
+	for _, ops := range d.claims.counted {
+		for _, o := range ops {
+			if o.Dot == dot {
+				o.sum, o.parsed = o.Sum(), true
+				erase(&o.Val)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package crdt
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// A value that a claim had replaced comes back without its content once that was erased.
+func TestRedactedShadow(t *testing.T) {
+	t.Parallel()
+	a := Op{Dot: Dot{"a", 1}, Kind: Put, Path: "p", Val: `"Jane Doe"`}
+	original := Op{Dot: Dot{"c", 1}, Kind: Put, Path: "p", Val: "3"}
+	claim := Op{Dot: Dot{"d", 1}, Kind: Put, Path: "p", Val: "3", Seen: []Dot{a.Dot}, Origin: original.OriginHash()}
+	d := New()
+	for _, o := range []Op{a, claim} {
+		if _, err := d.Apply(&o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Redact(a.Dot); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Apply(&original); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(d.Text()); strings.Contains(text, "Jane") || !strings.Contains(text, "c p a.1 "+Redacted(a.Val)) {
+		t.Errorf("got\n%swant a.1 back and erased", text)
+	}
+	var missing *MissingError
+	if err := d.Redact(Dot{"a", 2}); !errors.As(err, &missing) {
+		t.Errorf("an operation not held: got %v, want it missing", err)
+	}
+}
+
+// What Redact writes only ParseRedacted reads, and that reads nothing else.
+func TestRedactedLine(t *testing.T) {
+	t.Parallel()
+	for _, line := range goodLines {
+		o := mustParse(t, line)
+		stub, redacted := o.Redact()
+		if redacted.Sum() != o.Sum() || redacted.OriginHash() != o.OriginHash() {
+			t.Errorf("%s: the sum changed", line)
+		}
+		again, err := ParseRedacted(stub, o.Sum())
+		if o.Val == "" {
+			if err != nil || string(stub) != line {
+				t.Errorf("%s: got %s (%v), want it unchanged", line, stub, err)
+			}
+			continue
+		}
+		if err != nil || again.Sum() != o.Sum() || again.Val != Redacted(o.Val) || string(again.AppendJSON(nil)) != string(stub) {
+			t.Errorf("%s: got %+v (%v)", line, again, err)
+		}
+		if twice, _ := again.Redact(); string(twice) != string(stub) {
+			t.Errorf("%s: erased twice: got %s", stub, twice)
+		}
+		if _, err := ParseOp(stub); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: ParseOp: got %v, want refusal", stub, err)
+		}
+		if _, err := ParseRedacted([]byte(line), o.Sum()); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: ParseRedacted: got %v, want refusal", line, err)
+		}
+	}
+}
