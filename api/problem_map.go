@@ -91,6 +91,8 @@ func documentProblem(err error) *Problem {
 		return newProblem(http.StatusServiceUnavailable, "Too many writes are waiting.")
 	case errors.Is(err, merge.ErrNoSession):
 		return notFound()
+	case errors.Is(err, merge.ErrLegalHold):
+		return conflict("Evidence of this session is under legal hold: nothing in it is erased.", map[string]any{"code": "legal_hold"})
 	case errors.Is(err, merge.ErrOwnAdmission):
 		return newProblem(http.StatusForbidden, "Nobody admits their own operations; ask a colleague.")
 	case errors.Is(err, merge.ErrForeignActor):

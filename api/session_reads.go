@@ -45,6 +45,7 @@ type opRow struct {
 	Received    int64           `json:"recv" doc:"Unix milliseconds by the server's clock"`
 	Quarantined bool            `json:"quarantined,omitempty"`
 	Late        bool            `json:"late,omitempty" doc:"Arrived when the session was locked"`
+	Redacted    string          `json:"redacted,omitempty" doc:"The value was erased: SHA-256 of the line as its author wrote it, over which the chain runs"`
 	Op          json.RawMessage `json:"op" doc:"The operation, byte for byte as its author wrote it"`
 }
 
@@ -68,7 +69,7 @@ func (c *call) listOps(in *listOpsInput) (*one[opsAnswer], error) {
 	}
 	out := opsAnswer{Data: make([]opRow, len(rows)), Epoch: c.Merge.Epoch(), After: in.After, HasMore: len(rows) == in.Limit}
 	for i, r := range rows {
-		out.Data[i] = opRow{N: r.N, Received: r.Received, Quarantined: r.Quarantined, Late: r.Late, Op: r.Line}
+		out.Data[i] = opRow{N: r.N, Received: r.Received, Quarantined: r.Quarantined, Late: r.Late, Redacted: r.Redacted, Op: r.Line}
 		out.After = r.N
 	}
 	return &one[opsAnswer]{Body: out}, nil
@@ -122,6 +123,7 @@ type historyEntry struct {
 	Quarantined bool            `json:"quarantined,omitempty" doc:"Kept without effect"`
 	Admitted    bool            `json:"admitted,omitempty" doc:"Was in quarantine"`
 	ClockOff    bool            `json:"clock_off,omitempty" doc:"The author's clock and the server's differ by more than 5 minutes"`
+	Redacted    bool            `json:"redacted,omitempty" doc:"The value was erased"`
 	Reason      string          `json:"reason,omitempty" doc:"That its author gave"`
 }
 

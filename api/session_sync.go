@@ -39,7 +39,7 @@ func (s *service) bindSync(api huma.API) {
 		Description: "Lines of JSON, gzip allowed. Request: a header {\"v\":1,\"since\":n,\"actor\":\"…\",\"from\":seq,\"prev\":\"base64\",\"head\":\"base64\"}, then the actor's operations in order. " +
 			"Answer: {\"epoch\",\"acked\",\"chain\",\"n\",\"added\",\"duplicates\",\"late\",\"quarantined\",\"more\"}, then {\"n\",\"r\",\"q\",\"op\"} for each operation after since, op byte for byte as its author wrote it. " +
 			"q is 1 for an operation in quarantine, without effect, plus 2 for one that came when the session was locked. An operation at notes/admitted that is not in quarantine itself " +
-			"gives those named in its x their effect. Whoever could write to the session once and may not any more still delivers what they recorded, into quarantine. " +
+			"gives those named in its x their effect; one at notes/redacted erases their values. An operation whose value was erased comes with \"h\", the SHA-256 of its original line. Whoever could write to the session once and may not any more still delivers what they recorded, into quarantine. " +
 			"A device that meets another epoch than before, or gets 409 with code restored, talks to a log that came back from a backup: it forgets its cursor and sends again what the log lacks. " +
 			"Without operations only receives; with \"send_only\":true in the header only sends. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq).",
 		Responses: map[string]*huma.Response{"200": {Description: "The acknowledgement, then operations", Content: text}},
@@ -144,7 +144,11 @@ func encodeSync(epoch string, ack merge.Ack, sent, more bool, rows []merge.Row) 
 		if r.Late {
 			flags |= 2
 		}
-		b.WriteString(`{"n":` + strconv.FormatInt(r.N, 10) + `,"r":` + strconv.FormatInt(r.Received, 10) + `,"q":` + strconv.Itoa(flags) + `,"op":`)
+		b.WriteString(`{"n":` + strconv.FormatInt(r.N, 10) + `,"r":` + strconv.FormatInt(r.Received, 10) + `,"q":` + strconv.Itoa(flags))
+		if r.Redacted != "" {
+			b.WriteString(`,"h":"` + r.Redacted + `"`)
+		}
+		b.WriteString(`,"op":`)
 		b.Write(r.Line)
 		b.WriteString("}\n")
 	}

@@ -117,6 +117,7 @@ func (s *service) bindSessions(api huma.API) {
 	s.bindDecisions(api)
 	s.bindSignOffs(api)
 	s.bindQuarantine(api)
+	s.bindRedactions(api)
 }
 
 type listSessionsInput struct {

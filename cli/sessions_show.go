@@ -177,7 +177,7 @@ func remarks(e merge.HistoryEntry) string {
 	for _, r := range []struct {
 		word string
 		is   bool
-	}{{"stands", e.Live}, {"late", e.Late}, {"quarantined", e.Quarantined}, {"admitted", e.Admitted}, {"clock off", e.ClockOff}, {"reason: " + e.Reason, e.Reason != ""}} {
+	}{{"stands", e.Live}, {"late", e.Late}, {"quarantined", e.Quarantined}, {"admitted", e.Admitted}, {"erased", e.Redacted}, {"clock off", e.ClockOff}, {"reason: " + e.Reason, e.Reason != ""}} {
 		if r.is {
 			list = append(list, r.word)
 		}

@@ -21,12 +21,13 @@ const (
 
 // Plain SQLite tables: not collections, so no API rule can expose or edit them.
 const (
-	TableCRDTDocs   = "crdt_docs"
-	TableCRDTActors = "crdt_actors"
-	TableCRDTOps    = "crdt_ops"
-	TableCRDTHeads  = "crdt_heads"
-	TableCRDTSnaps  = "crdt_snaps"
-	TableParams     = "_fm_params"
+	TableCRDTDocs       = "crdt_docs"
+	TableCRDTActors     = "crdt_actors"
+	TableCRDTOps        = "crdt_ops"
+	TableCRDTHeads      = "crdt_heads"
+	TableCRDTRedactions = "crdt_redactions"
+	TableCRDTSnaps      = "crdt_snaps"
+	TableParams         = "_fm_params"
 )
 
 // Field names, most shared first.

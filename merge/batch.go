@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/hex"
 	"errors"
@@ -127,6 +128,9 @@ func (b *Batch) audit(d *document, userID string, e *entry) error {
 	if e.reason != "" {
 		values["reason"] = e.reason
 	}
+	if len(e.dots) > 0 {
+		values["dots"] = e.dots
+	}
 	if e.flags&flagLate != 0 {
 		values["late"] = true
 	}
@@ -134,7 +138,7 @@ func (b *Batch) audit(d *document, userID string, e *entry) error {
 		values["quarantined"] = true
 	}
 	_, err := audit.AppendWith(b.r.stmt, tx, audit.Entry{
-		Action: "merge", ResourceType: collections.TestSessions, ResourceID: d.session, New: values,
+		Action: cmp.Or(e.action, "merge"), ResourceType: collections.TestSessions, ResourceID: d.session, New: values,
 	})
 	return err
 }

@@ -17,7 +17,8 @@ const (
 	OpAppend = "append" // a further note, photo or tag, or a further element of a list
 	OpRemove = "remove" // the values or list elements its author saw
 
-	opAdmit = "admit" // a value under AdmittedPath; Batch.Admit makes it
+	opAdmit  = "admit"  // a value under AdmittedPath; Batch.Admit makes it
+	opRedact = "redact" // a value under RedactedPath; Batch.Redact makes it
 )
 
 // A Change is one simple change. Path is a document path, or a JSON Pointer when it begins
@@ -43,6 +44,8 @@ type ChangeRequest struct {
 	// Reason is why; it is kept in the document under ReasonsPath, in the history of the
 	// fields and in the audit log. "" for none, at most ReasonMaxBytes.
 	Reason string
+
+	act decision // for the audit log, when the change says itself why
 }
 
 // A Result says what is stored once the job's Do has returned nil.
@@ -89,7 +92,10 @@ func (b *Batch) Change(req ChangeRequest) (Result, error) {
 	}
 	h := d.head(actor.key)
 	t := translator{s: b.r.s, state: d.state, clock: req.Clock, next: crdt.Dot{Actor: actor.key, Seq: h.seq + 1}, own: map[string][]crdt.Dot{}, tail: map[string]crdt.Dot{}}
-	e := &entry{actor: actor, chain: h.chain, flags: flags, recv: b.r.s.config.Now().UnixMilli(), reason: req.Reason}
+	e := &entry{actor: actor, chain: h.chain, flags: flags, recv: b.r.s.config.Now().UnixMilli(), decision: req.act}
+	if req.Reason != "" {
+		e.decision.reason = req.Reason
+	}
 	for i, c := range req.Changes {
 		line, op, err := t.translate(c)
 		if err != nil {
@@ -165,8 +171,11 @@ func (t *translator) translate(c Change) ([]byte, crdt.Op, *InvalidError) {
 	if err != nil {
 		return fail("/path", err.Error(), err)
 	}
-	if path == AdmittedPath && c.Op != opAdmit {
+	switch {
+	case path == AdmittedPath && c.Op != opAdmit:
 		return fail("/path", "reserved for admissions from quarantine", nil)
+	case path == RedactedPath && c.Op != opRedact:
+		return fail("/path", "reserved for redactions", nil)
 	}
 	seen, bad := t.seen(c, path)
 	if bad != nil {
@@ -178,7 +187,7 @@ func (t *translator) translate(c Change) ([]byte, crdt.Op, *InvalidError) {
 		op.Kind, op.Seen = crdt.Put, seen
 	case OpAppend:
 		op.Kind, op.Ref = t.appendKind(path)
-	case opAdmit:
+	case opAdmit, opRedact:
 		op.Kind, op.Seen = crdt.Put, seen
 	case OpInc:
 		op.Kind = crdt.Inc
@@ -250,7 +259,7 @@ func documentPath(s string) (string, error) {
 // seen returns the dots a change replaces: those named, else those on its path which the
 // clock covers, and in any case what this request has put there before.
 func (t *translator) seen(c Change, path string) ([]crdt.Dot, *InvalidError) {
-	if c.Op != OpSet && c.Op != OpRemove && c.Op != opAdmit {
+	if c.Op == OpInc || c.Op == OpAppend {
 		if len(c.Seen) > 0 {
 			return nil, &InvalidError{Pointer: "/seen", Detail: "belongs to set and remove"}
 		}

@@ -92,7 +92,7 @@ func complete(q *dbx.Query, doc int64, e *ConflictEntry) error {
 	if err != nil {
 		return err
 	}
-	op, err := crdt.ParseOp(line)
+	op, err := parseStored(flags, nil, line)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (s *Service) Export(ctx context.Context, sessionID string, out io.Writer) (
 	if err := file.line(h); err != nil {
 		return 0, err
 	}
-	rows, err := db.NewQuery(`SELECT n, recv, q, line FROM crdt_ops WHERE doc = {:doc} AND n <= {:n} ORDER BY n`).WithContext(ctx).
+	rows, err := db.NewQuery(`SELECT n, recv, q, coalesce(lower(hex(` + sqlErasedHash + `)), ''), line FROM crdt_ops WHERE doc = {:doc} AND n <= {:n} ORDER BY n`).WithContext(ctx).
 		Bind(dbx.Params{"doc": at.id, "n": w.n}).Rows()
 	if err != nil {
 		return 0, fmt.Errorf("read operations: %w", err)
@@ -46,7 +46,7 @@ func (s *Service) Export(ctx context.Context, sessionID string, out io.Writer) (
 	defer rows.Close()
 	for rows.Next() {
 		var r LogRow
-		if err := rows.Scan(&r.N, &r.Received, &r.Flags, (*[]byte)(&r.Line)); err != nil {
+		if err := rows.Scan(&r.N, &r.Received, &r.Flags, &r.Hash, (*[]byte)(&r.Line)); err != nil {
 			return 0, fmt.Errorf("read operations: %w", err)
 		}
 		if err := file.row(r); err != nil {

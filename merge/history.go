@@ -29,6 +29,7 @@ type HistoryEntry struct {
 	Quarantined bool            `json:"quarantined,omitempty"` // and not admitted
 	Admitted    bool            `json:"admitted,omitempty"`    // out of quarantine
 	ClockOff    bool            `json:"clock_off,omitempty"`   // the two clocks differ by more than 5 minutes
+	Redacted    bool            `json:"redacted,omitempty"`    // the value was erased
 	Reason      string          `json:"reason,omitempty"`      // that its author gave
 }
 
@@ -72,7 +73,7 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 		if err := rows.Scan(&e.N, &received, &flags, &line, &e.UserID, &e.Device); err != nil {
 			return nil, fmt.Errorf("read history: %w", err)
 		}
-		op, err := crdt.ParseOp(line)
+		op, err := parseStored(flags, nil, line)
 		if err != nil {
 			return nil, fmt.Errorf("%w: position %d: %w", ErrLogDamaged, e.N, err)
 		}
@@ -83,7 +84,7 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 		e.Live, e.Reason = live[e.Dot], why.of(op.Dot)
 		e.Time, e.Received = timeText(op.Time.Wall()), timeText(time.UnixMilli(received))
 		e.Device = strings.TrimPrefix(e.Device, resultsPrefix)
-		e.Late, e.Value = flags&flagLate != 0, valueOf(&op)
+		e.Late, e.Redacted, e.Value = flags&flagLate != 0, flags&flagRedacted != 0, valueOf(&op)
 		if flags&flagQuarantined != 0 {
 			_, e.Quarantined = slices.BinarySearchFunc(held, op.Dot, crdt.Dot.Compare)
 			e.Admitted = !e.Quarantined

@@ -26,6 +26,10 @@ import (
 //	{"n":1,"r":1764000000000,"q":0,"op":{…}}
 //	{"n":2,"r":1764000000000,"q":0,"op":{…}}
 //	{"end":2,"sha256":"…"}
+//
+// An operation whose value was erased has the SHA-256 of its original line before it:
+//
+//	{"n":1,"r":1764000000000,"q":32,"h":"…","op":{…}}
 
 const (
 	logFileVersion = 1
@@ -55,8 +59,9 @@ type LogActor struct {
 // A LogRow is one operation of a log file.
 type LogRow struct {
 	N        int64           `json:"n"`
-	Received int64           `json:"r"` // Unix milliseconds by the server's clock
-	Flags    int64           `json:"q"` // see the column q of crdt_ops
+	Received int64           `json:"r"`           // Unix milliseconds by the server's clock
+	Flags    int64           `json:"q"`           // see the column q of crdt_ops
+	Hash     string          `json:"h,omitempty"` // of the original line, hexadecimal, when its value was erased
 	Line     json.RawMessage `json:"op"`
 }
 
@@ -100,7 +105,11 @@ func (w *logWriter) row(r LogRow) error {
 
 // append writes r without a line end. Encoding it as JSON would touch the author's bytes.
 func (r LogRow) append(b []byte) []byte {
-	b = fmt.Appendf(b, `{"n":%d,"r":%d,"q":%d,"op":`, r.N, r.Received, r.Flags)
+	b = fmt.Appendf(b, `{"n":%d,"r":%d,"q":%d,`, r.N, r.Received, r.Flags)
+	if r.Flags&flagRedacted != 0 {
+		b = fmt.Appendf(b, `"h":"%s",`, r.Hash)
+	}
+	b = append(b, `"op":`...)
 	return append(append(b, r.Line...), '}')
 }
 
@@ -215,7 +224,7 @@ func (f *logFile) session(line []byte, v LogVisitor) error {
 	}
 	f.sessions[h.SessionID] = struct{}{}
 	f.count(line)
-	w := walk{session: h.SessionID, state: crdt.New(), chains: map[string][32]byte{}}
+	w := newWalk(h.SessionID)
 	if v.Begin != nil {
 		if err := v.Begin(h); err != nil {
 			return err
@@ -230,7 +239,7 @@ func (f *logFile) session(line []byte, v LogVisitor) error {
 		if err != nil {
 			return err
 		}
-		row, op, reason := parseLogRow(&w, &h, line)
+		row, op, reason := parseLogRow(w, &h, line)
 		if reason != "" {
 			return f.fault(reason)
 		}
@@ -241,7 +250,7 @@ func (f *logFile) session(line []byte, v LogVisitor) error {
 			}
 		}
 	}
-	if err := f.close(&w, &h); err != nil || v.End == nil {
+	if err := f.close(w, &h); err != nil || v.End == nil {
 		return err
 	}
 	return v.End()
@@ -268,6 +277,8 @@ func (f *logFile) close(w *walk, h *LogHeader) error {
 		return f.fault("not the end of a session's log")
 	case *end.End != h.N || end.SHA256 != sum:
 		return f.fault("the bytes are not those that were written")
+	case w.unexplained() != nil:
+		return f.fault(w.unexplained().Reason)
 	case w.digest() != h.Digest:
 		return f.fault("the operations do not lead to the document of the header")
 	case len(w.chains) != len(h.Actors):
@@ -287,7 +298,11 @@ func parseLogRow(w *walk, h *LogHeader, line []byte) (row LogRow, op *crdt.Op, r
 	if json.Unmarshal(line, &row) != nil || !bytes.Equal(row.append(nil), line) || row.Flags&^flagsAll != 0 || row.Received < 0 {
 		return row, nil, "not an operation of a session's log"
 	}
-	parsed, err := crdt.ParseOp(row.Line)
+	hash, err := hex.DecodeString(row.Hash)
+	if erased := row.Flags&flagRedacted != 0; err != nil || hex.EncodeToString(hash) != row.Hash || erased != (len(hash) == sha256.Size) {
+		return row, nil, "not an operation of a session's log"
+	}
+	parsed, err := parseStored(row.Flags, hash, row.Line)
 	if err != nil {
 		return row, nil, "the operation is not canonical"
 	}

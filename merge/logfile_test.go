@@ -108,7 +108,7 @@ func TestLogFileHoldsWithoutItsSum(t *testing.T) {
 		"a member twice":       {row(1, `"n":1`, `"n":9,"n":1`), 2, "not an operation"},
 		"a member more":        {row(1, `"n":1`, `"n":1,"x":0`), 2, "not an operation"},
 		"a space":              {row(1, `"n":1,`, `"n":1, `), 2, "not an operation"},
-		"an unknown flag":      {row(1, `"q":0`, `"q":32`), 2, "not an operation"},
+		"an unknown flag":      {row(1, `"q":0`, `"q":64`), 2, "not an operation"},
 		"a quarantined one":    {row(1, `"q":0`, `"q":1`), len(lines) + 1, "do not lead to the document"},
 		"a position":           {row(1, `"n":1`, `"n":2`), 2, "the operation is missing"},
 		"two in another order": {func(l []string) { l[1], l[2] = l[2], l[1] }, 2, "the operation is missing"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,29 +15,38 @@ import (
 	"github.com/pocketbase/dbx"
 )
 
-// Flags of an operation row. They never change: an admission is an operation of its own.
+// Flags of an operation row. They never change, but for flagRedacted, which is set once: an
+// admission is an operation of its own.
 const (
 	flagQuarantined = 1 << iota // held and without effect until admitted
 	flagLate                    // arrived when the session was locked
 	// Why it is in quarantine:
 	flagRevoked  // its actor id was revoked
 	flagLapsed   // its author's right to write to the session had ended
-	flagReserved // it admits operations, and its author may not
+	flagReserved // it admits or redacts operations, and its author may not
+	flagRedacted // its value was erased; the line is what crdt.Op.Redact left
 
-	flagsAll = flagReserved<<1 - 1
+	flagsAll = flagRedacted<<1 - 1
 )
 
 // A Row is one operation of the log. Line is the author's own bytes.
 type Row struct {
-	N           int64           `json:"n"`    // server position, dense from 1
-	Received    int64           `json:"recv"` // Unix milliseconds by the server's clock
-	Quarantined bool            `json:"quarantined,omitempty"`
-	Late        bool            `json:"late,omitempty"`
-	Line        json.RawMessage `json:"op"`
+	N           int64 `json:"n"`    // server position, dense from 1
+	Received    int64 `json:"recv"` // Unix milliseconds by the server's clock
+	Quarantined bool  `json:"quarantined,omitempty"`
+	Late        bool  `json:"late,omitempty"`
+	// Redacted is set when the value was erased: the SHA-256 of the original line,
+	// hexadecimal, with which crdt.ParseRedacted reads Line.
+	Redacted string          `json:"redacted,omitempty"`
+	Line     json.RawMessage `json:"op"`
 }
 
-func newRow(n, received, flags int64, line []byte) Row {
-	return Row{N: n, Received: received, Quarantined: flags&flagQuarantined != 0, Late: flags&flagLate != 0, Line: line}
+func newRow(n, received, flags int64, hash, line []byte) Row {
+	r := Row{N: n, Received: received, Quarantined: flags&flagQuarantined != 0, Late: flags&flagLate != 0, Line: line}
+	if flags&flagRedacted != 0 {
+		r.Redacted = hex.EncodeToString(hash)
+	}
+	return r
 }
 
 // position is where a document's log stands.
@@ -67,12 +77,12 @@ func load(ctx context.Context, db dbx.Builder, session string, at position) (*do
 	if err := d.restore(ctx, db, at.n); err != nil {
 		return nil, fmt.Errorf("load document: %w", err)
 	}
-	err := eachRow(ctx, db, at.id, d.n, at.n, func(n int64, flags int64, line []byte) error {
+	err := eachRow(ctx, db, at.id, d.n, at.n, func(n, flags int64, hash, line []byte) error {
 		if n != d.n+1 {
 			return fmt.Errorf("%w: position %d follows %d", ErrLogDamaged, n, d.n)
 		}
 		d.n = n
-		op, err := crdt.ParseOp(line)
+		op, err := parseStored(flags, hash, line)
 		if err == nil {
 			err = apply(d.state, &op, flags)
 		}
@@ -112,10 +122,10 @@ func loadHeads(ctx context.Context, db dbx.Builder, d *document) error {
 	return rows.Err()
 }
 
-// eachRow calls fn for the rows after and up to the positions given, in order. line is
-// valid during the call only.
-func eachRow(ctx context.Context, db dbx.Builder, doc, after, upTo int64, fn func(n, flags int64, line []byte) error) error {
-	rows, err := db.NewQuery(`SELECT n, q, line FROM crdt_ops WHERE doc = {:doc} AND n > {:after} AND n <= {:upto} ORDER BY n`).
+// eachRow calls fn for the rows after and up to the positions given, in order. hash, which
+// only erased rows have, and line are valid during the call only.
+func eachRow(ctx context.Context, db dbx.Builder, doc, after, upTo int64, fn func(n, flags int64, hash, line []byte) error) error {
+	rows, err := db.NewQuery(`SELECT n, q, ` + sqlErasedHash + `, line FROM crdt_ops WHERE doc = {:doc} AND n > {:after} AND n <= {:upto} ORDER BY n`).
 		WithContext(ctx).Bind(dbx.Params{"doc": doc, "after": after, "upto": upTo}).Rows()
 	if err != nil {
 		return err
@@ -123,18 +133,19 @@ func eachRow(ctx context.Context, db dbx.Builder, doc, after, upTo int64, fn fun
 	defer rows.Close()
 	for rows.Next() {
 		var n, flags int64
-		var line sql.RawBytes
-		if err := rows.Scan(&n, &flags, &line); err != nil {
+		var hash, line sql.RawBytes
+		if err := rows.Scan(&n, &flags, &hash, &line); err != nil {
 			return err
 		}
-		if err := fn(n, flags, line); err != nil {
+		if err := fn(n, flags, hash, line); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
 }
 
-// apply brings an operation of the log into effect, and what it admits. It MUST be new.
+// apply brings an operation of the log into effect, with what it admits or erases. It MUST be
+// new.
 func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
 	join := state.Apply
 	if flags&flagQuarantined != 0 {
@@ -144,14 +155,21 @@ func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
 	if err == nil && !added {
 		err = errors.New("operation stored twice")
 	}
-	if err == nil && flags&flagQuarantined == 0 && admits(op) {
-		for _, dot := range op.Seen {
-			if _, err := state.Admit(dot); err != nil {
-				return err
-			}
+	if err != nil || flags&flagQuarantined != 0 {
+		return err
+	}
+	for _, dot := range op.Seen {
+		switch {
+		case admits(op):
+			_, err = state.Admit(dot)
+		case redacts(op):
+			err = state.Redact(dot)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 const (
@@ -175,8 +193,15 @@ type entry struct {
 	chain [32]byte // after the last operation
 	flags int64
 	recv  int64
-	// reason is what the caller gave for the operations; "" for none.
-	reason string
+	decision
+}
+
+// decision is what the audit log keeps of an entry beside its operations. The zero value is an
+// ordinary merge without a reason.
+type decision struct {
+	action string   // "" for merge
+	reason string   // that the caller gave
+	dots   []string // the operations that were decided about
 }
 
 // store appends e to the log of d and then applies it in memory. After an error the job
@@ -194,7 +219,8 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 	rows := make([]Row, len(e.ops))
 	for i := range rows {
 		d.n++
-		rows[i] = newRow(d.n, e.recv, e.flags, e.lines[i])
+		sum := e.ops[i].Sum()
+		rows[i] = newRow(d.n, e.recv, e.flags, sum[:], e.lines[i])
 	}
 	last := e.ops[len(e.ops)-1].Seq
 	if err := r.exec(sqlSetHead, dbx.Params{"doc": d.id, "actor": e.actor.id, "seq": int64(last), "chain": e.chain[:]}); err != nil {
@@ -206,6 +232,11 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 			return fmt.Errorf("merge: internal error: checked operation refused: %w", err)
 		}
 		r.s.clock.Observe(e.ops[i].Time)
+		if redacts(&e.ops[i]) && e.flags&flagQuarantined == 0 {
+			if err := r.erase(d, &e.ops[i], rows[i].N); err != nil {
+				return fmt.Errorf("redact: %w", err)
+			}
+		}
 	}
 	b.fresh[d.session] = append(b.fresh[d.session], rows...)
 	return nil

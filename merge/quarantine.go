@@ -46,12 +46,13 @@ func (req *SyncRequest) standing(actor actorRow) (flags int64) {
 }
 
 // entries groups ops that follow the chain into entries of equal flags: an admission by
-// somebody who may not admit is quarantined alone.
+// somebody who may not admit is quarantined alone, and so is a redaction, which only the
+// server makes.
 func (req *SyncRequest) entries(chain [32]byte, ops []crdt.Op, lines [][]byte, flags int64) (list []*entry) {
 	var last *entry
 	for i := range ops {
 		own := flags
-		if admits(&ops[i]) && !req.Supervisor {
+		if admits(&ops[i]) && !req.Supervisor || redacts(&ops[i]) {
 			own |= flagQuarantined | flagReserved
 		}
 		if last == nil || last.flags != own {
@@ -110,6 +111,7 @@ func (b *Batch) Admit(req AdmitRequest) (Result, error) {
 	return b.Change(ChangeRequest{
 		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device,
 		Changes: []Change{{Op: opAdmit, Path: AdmittedPath, Value: value, Seen: req.Dots}},
+		act:     decision{action: opAdmit, reason: req.Reason, dots: req.Dots},
 	})
 }
 
@@ -164,7 +166,7 @@ func (s *Service) Quarantine(ctx context.Context, sessionID string) ([]Quarantin
 		if err := rows.Scan(&q.N, &received, &flags, &line, &q.UserID, &q.Device); err != nil {
 			return nil, fmt.Errorf("read quarantine: %w", err)
 		}
-		op, err := crdt.ParseOp(line)
+		op, err := parseStored(flags, nil, line)
 		if err != nil {
 			return nil, fmt.Errorf("%w: position %d: %w", ErrLogDamaged, q.N, err)
 		}

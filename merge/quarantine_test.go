@@ -29,6 +29,10 @@ func replica(t testing.TB, s *Service, id string) *crdt.Doc {
 	doc := crdt.New()
 	for _, r := range rows {
 		op, err := crdt.ParseOp(r.Line)
+		if r.Redacted != "" {
+			sum, _ := hex.DecodeString(r.Redacted)
+			op, err = crdt.ParseRedacted(r.Line, [32]byte(sum))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

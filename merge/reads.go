@@ -80,7 +80,7 @@ func (s *Service) Ops(ctx context.Context, sessionID string, after int64, limit 
 		return nil, err
 	}
 	list := []Row{}
-	rows, err := db.NewQuery(`SELECT n, recv, q, line FROM crdt_ops WHERE doc = {:doc} AND n > {:after} ORDER BY n LIMIT {:limit}`).
+	rows, err := db.NewQuery(`SELECT n, recv, q, ` + sqlErasedHash + `, line FROM crdt_ops WHERE doc = {:doc} AND n > {:after} ORDER BY n LIMIT {:limit}`).
 		WithContext(ctx).Bind(dbx.Params{"doc": at.id, "after": after, "limit": limit}).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("read operations: %w", err)
@@ -88,11 +88,11 @@ func (s *Service) Ops(ctx context.Context, sessionID string, after int64, limit 
 	defer rows.Close()
 	for rows.Next() {
 		var n, received, flags int64
-		var line []byte
-		if err := rows.Scan(&n, &received, &flags, &line); err != nil {
+		var hash, line []byte
+		if err := rows.Scan(&n, &received, &flags, &hash, &line); err != nil {
 			return nil, fmt.Errorf("read operations: %w", err)
 		}
-		list = append(list, newRow(n, received, flags, line))
+		list = append(list, newRow(n, received, flags, hash, line))
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read operations: %w", err)

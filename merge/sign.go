@@ -170,18 +170,18 @@ func completeSignOffs(ctx context.Context, db dbx.Builder, doc int64, list []Sig
 // lastRecorded is the position of the newest operation that is neither a sign-off nor a
 // reason. Those come last and are few, so it reads backwards.
 func lastRecorded(ctx context.Context, db dbx.Builder, doc int64) (int64, error) {
-	rows, err := db.NewQuery(`SELECT n, line FROM crdt_ops WHERE doc = {:doc} ORDER BY n DESC`).WithContext(ctx).Bind(dbx.Params{"doc": doc}).Rows()
+	rows, err := db.NewQuery(`SELECT n, q, line FROM crdt_ops WHERE doc = {:doc} ORDER BY n DESC`).WithContext(ctx).Bind(dbx.Params{"doc": doc}).Rows()
 	if err != nil {
 		return 0, fmt.Errorf("read newest operation: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var n int64
+		var n, flags int64
 		var line sql.RawBytes
-		if err := rows.Scan(&n, &line); err != nil {
+		if err := rows.Scan(&n, &flags, &line); err != nil {
 			return 0, fmt.Errorf("read newest operation: %w", err)
 		}
-		op, err := crdt.ParseOp(line)
+		op, err := parseStored(flags, nil, line)
 		if err != nil {
 			return 0, fmt.Errorf("%w: position %d: %w", ErrLogDamaged, n, err)
 		}

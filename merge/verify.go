@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"firemode/crdt"
 
@@ -72,7 +74,8 @@ func (s *Service) walkLog(ctx context.Context, sessionID string) (*walk, snapsho
 	if err != nil {
 		return nil, at, err
 	}
-	w := &walk{snapN: snapN, snap: snap, session: sessionID, state: crdt.New(), chains: map[string][32]byte{}}
+	w := newWalk(sessionID)
+	w.snapN, w.snap = snapN, snap
 	return w, at, w.rows(ctx, s, at)
 }
 
@@ -84,10 +87,16 @@ type walk struct {
 	chains  map[string][32]byte
 	finding *Finding
 
+	erased map[crdt.Dot]bool // operations without their value: whether a redaction named them
+
 	snapN       int64 // position of the newest snapshot, 0 when there is none
 	snap        []byte
 	shown       bool   // the position that the record shows was passed
 	data, clock string // what it has to show
+}
+
+func newWalk(session string) *walk {
+	return &walk{session: session, state: crdt.New(), chains: map[string][32]byte{}, erased: map[crdt.Dot]bool{}}
 }
 
 // digest is the digest of the document so far, hexadecimal.
@@ -129,6 +138,19 @@ func (w *walk) rows(ctx context.Context, s *Service, at snapshot) error {
 	if w.finding == nil && w.n != at.n {
 		w.finding = &Finding{N: w.n + 1, Reason: "the operation is missing"}
 	}
+	if w.finding == nil {
+		w.finding = w.unexplained()
+	}
+	return nil
+}
+
+// unexplained finds a value that is gone although no redaction names its operation.
+func (w *walk) unexplained() *Finding {
+	for _, dot := range slices.SortedFunc(maps.Keys(w.erased), crdt.Dot.Compare) {
+		if !w.erased[dot] {
+			return &Finding{Reason: "the value of " + dot.String() + " is gone and no operation erases it"}
+		}
+	}
 	return nil
 }
 
@@ -137,11 +159,13 @@ func (w *walk) row(n, seq, flags int64, hash, line []byte, actor string) string 
 	if n != w.n+1 {
 		return "the operation is missing"
 	}
-	if sum := sha256.Sum256(line); !bytes.Equal(sum[:], hash) {
+	if sum := sha256.Sum256(line); flags&flagRedacted == 0 && !bytes.Equal(sum[:], hash) {
 		return "the line is not the one its hash was made from"
 	}
-	op, err := crdt.ParseOp(line)
+	op, err := parseStored(flags, hash, line)
 	switch {
+	case err != nil && flags&flagRedacted != 0:
+		return "the line is not that of an erased value"
 	case err != nil:
 		return "the line is no canonical operation"
 	case op.Actor != actor || int64(op.Seq) != seq:
@@ -149,6 +173,17 @@ func (w *walk) row(n, seq, flags int64, hash, line []byte, actor string) string 
 	}
 	if err := apply(w.state, &op, flags); err != nil {
 		return "the operation does not follow from those before it"
+	}
+	if flags&flagRedacted != 0 {
+		w.erased[op.Dot] = false
+	}
+	if redacts(&op) && flags&flagQuarantined == 0 {
+		for _, dot := range op.Seen {
+			if _, erased := w.erased[dot]; !erased {
+				return "the operation erases a value that is still there"
+			}
+			w.erased[dot] = true
+		}
 	}
 	chain, ok := w.chains[actor]
 	if !ok {

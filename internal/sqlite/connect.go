@@ -37,6 +37,8 @@ var pragmas = []string{
 	// way to set SQLITE_DBCONFIG_DEFENSIVE itself.
 	"trusted_schema(OFF)",
 	"cell_size_check(ON)",
+	// What is freed is overwritten: an erased value stays in no free page of the file.
+	"secure_delete(ON)",
 	"temp_store(MEMORY)",
 	"cache_size(-8000)", // KiB per connection
 }

@@ -31,7 +31,7 @@ func TestAppsAreMigratedAndApart(t *testing.T) {
 func TestConnectionsAreDurable(t *testing.T) {
 	t.Parallel()
 	app := testapp.New(t)
-	for pragma, want := range map[string]string{"synchronous": "2", "foreign_keys": "1", "recursive_triggers": "1", "trusted_schema": "0", "journal_mode": "wal"} {
+	for pragma, want := range map[string]string{"synchronous": "2", "foreign_keys": "1", "recursive_triggers": "1", "trusted_schema": "0", "secure_delete": "1", "journal_mode": "wal"} {
 		var got string
 		if err := app.NonconcurrentDB().NewQuery("PRAGMA " + pragma).Row(&got); err != nil || got != want {
 			t.Errorf("PRAGMA %s: got %q (%v), want %q", pragma, got, err, want)

@@ -1,0 +1,173 @@
+package merge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"firemode/collections"
+	"firemode/crdt"
+
+	"github.com/pocketbase/dbx"
+)
+
+// RedactedPath is where a document keeps redactions: an operation there erases the values of
+// the operations that it names as seen, on every replica, from its position of the log on.
+const RedactedPath = "notes/redacted"
+
+// redactMax bounds the operations of one redaction.
+const redactMax = 100
+
+// ErrLegalHold reports a session whose records must stay as they are.
+var ErrLegalHold = errors.New("merge: evidence of the session is under legal hold")
+
+// redacts reports whether op is a redaction.
+func redacts(op *crdt.Op) bool { return op.Kind == crdt.Put && op.Path == RedactedPath }
+
+// A RedactRequest erases values for good.
+type RedactRequest struct {
+	SessionID string
+	UserID    string
+	Device    string
+	Dots      []string // "actor.seq", at most 100
+	Reason    string   // required; MUST NOT repeat what is erased
+}
+
+// Redact erases the values of operations from the log, the document and its snapshots, and
+// keeps everything else about them: who, when, where, having seen what, and the hash of the
+// original line, so that chains still verify. Who may is the caller's business. Errors:
+// ErrNoSession, ErrLegalHold, *InvalidError (an operation without a value, one that is erased
+// already, or a decision, which stays).
+func (b *Batch) Redact(req RedactRequest) (Result, error) {
+	d, _, err := b.open(req.SessionID)
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case strings.TrimSpace(req.Reason) == "":
+		return Result{}, &InvalidError{Pointer: "/reason", Detail: "missing"}
+	case len(req.Dots) == 0:
+		return Result{}, &InvalidError{Pointer: "/dots", Detail: "name the operations whose values are to be erased"}
+	case len(req.Dots) > redactMax:
+		return Result{}, &LimitError{What: "operations in a redaction", Max: redactMax}
+	}
+	if err := checkReason(req.Reason); err != nil {
+		return Result{}, err
+	}
+	if err := b.r.checkHold(d.session); err != nil {
+		return Result{}, err
+	}
+	for i, text := range req.Dots {
+		detail := ""
+		dot, ok := crdt.ParseDot(text)
+		if !ok || !d.state.Has(dot) {
+			detail = "no such operation"
+		} else if detail, err = b.r.redactable(d, dot); err != nil {
+			return Result{}, err
+		}
+		if detail != "" {
+			return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(i), Detail: detail}
+		}
+	}
+	value, err := json.Marshal(map[string]string{"reason": req.Reason})
+	if err != nil {
+		return Result{}, fmt.Errorf("encode redaction: %w", err)
+	}
+	return b.Change(ChangeRequest{
+		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device,
+		Changes: []Change{{Op: opRedact, Path: RedactedPath, Value: value, Seen: req.Dots}},
+		act:     decision{action: opRedact, reason: req.Reason, dots: req.Dots},
+	})
+}
+
+// checkHold looks for evidence under legal hold.
+func (r *round) checkHold(session string) error {
+	var held bool
+	err := r.stmt(`SELECT EXISTS (SELECT 1 FROM `+collections.Evidence+` WHERE session_id = {:id} AND legal_hold)`, dbx.Params{"id": session}).Row(&held)
+	if err != nil {
+		return fmt.Errorf("look for a legal hold: %w", err)
+	}
+	if held {
+		return ErrLegalHold
+	}
+	return nil
+}
+
+// redactable returns "" or why the value of the operation cannot be erased.
+func (r *round) redactable(d *document, dot crdt.Dot) (string, error) {
+	_, op, flags, err := r.logged(d, dot)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case flags&flagRedacted != 0:
+		return "the value is erased already", nil
+	case op.Kind != crdt.Put && op.Kind != crdt.Ins:
+		return "the operation has no value", nil
+	case op.Path == AdmittedPath || op.Path == RedactedPath || strings.HasPrefix(op.Path, signoffsPrefix):
+		return "a sign-off, an admission or a redaction stays", nil
+	}
+	return "", nil
+}
+
+// logged reads an operation that the document holds, and its position.
+func (r *round) logged(d *document, dot crdt.Dot) (n int64, op crdt.Op, flags int64, err error) {
+	var hash, line []byte
+	err = r.stmt(`SELECT n, q, hash, line FROM crdt_ops WHERE doc = {:doc} AND seq = {:seq} AND actor = (SELECT id FROM crdt_actors WHERE key = {:actor})`,
+		dbx.Params{"doc": d.id, "seq": int64(dot.Seq), "actor": dot.Actor}).Row(&n, &flags, &hash, &line)
+	if err == nil {
+		op, err = parseStored(flags, hash, line)
+	}
+	if err != nil {
+		return 0, op, 0, fmt.Errorf("read operation %s: %w", dot, err)
+	}
+	return n, op, flags, nil
+}
+
+// erase takes the values of the operations that the redaction at position by names out of
+// the database; the connection overwrites what becomes free (secure_delete). Rows that came
+// without their value, as in an import, are only noted.
+func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
+	for _, dot := range redaction.Seen {
+		n, op, flags, err := r.logged(d, dot)
+		if err != nil {
+			return err
+		}
+		err = r.exec(`INSERT INTO crdt_redactions (doc, n, by_n) VALUES ({:doc}, {:n}, {:by}) ON CONFLICT (doc, n) DO NOTHING`,
+			dbx.Params{"doc": d.id, "n": n, "by": by})
+		if err != nil {
+			return fmt.Errorf("note redaction: %w", err)
+		}
+		if flags&flagRedacted != 0 {
+			continue
+		}
+		line, _ := op.Redact()
+		err = r.exec(`UPDATE crdt_ops SET q = q | {:redacted}, line = {:line} WHERE doc = {:doc} AND n = {:n}`,
+			dbx.Params{"redacted": flagRedacted, "line": line, "doc": d.id, "n": n})
+		if err != nil {
+			return fmt.Errorf("erase value: %w", err)
+		}
+	}
+	if err := r.exec(`DELETE FROM crdt_snaps WHERE doc = {:doc}`, dbx.Params{"doc": d.id}); err != nil {
+		return fmt.Errorf("drop snapshots: %w", err)
+	}
+	d.snapped = 0
+	r.toShow[d.session] = struct{}{} // at once, however large the record
+	return nil
+}
+
+// parseStored reads an operation of the log. A row whose value was erased is read by the hash
+// of its original line; where the caller needs no sum, hash may be nil.
+func parseStored(flags int64, hash, line []byte) (crdt.Op, error) {
+	if flags&flagRedacted == 0 {
+		return crdt.ParseOp(line)
+	}
+	var sum [32]byte
+	copy(sum[:], hash)
+	return crdt.ParseRedacted(line, sum)
+}
+
+// sqlErasedHash is the hash of a line whose value was erased, else NULL.
+const sqlErasedHash = `CASE WHEN q & 32 THEN hash END`
