@@ -74,7 +74,7 @@ func Arm(app core.App, src Source) error {
 				return fmt.Errorf("arm %s: %w", t.Name, err)
 			}
 		}
-		return nil
+		return armErasure(tx, src)
 	})
 }
 
@@ -252,18 +252,24 @@ func dropTriggers(app core.App, coll string) error {
 func existingTriggers(app core.App, coll string) ([]trigger, error) {
 	var found []trigger
 	for _, name := range triggerNames(coll) {
-		tr := trigger{name: name}
-		err := app.DB().NewQuery("SELECT sql FROM sqlite_schema WHERE type='trigger' AND name={:n}").
-			Bind(dbx.Params{"n": name}).Row(&tr.sql)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
+		text, err := triggerSQL(app, name)
 		if err != nil {
-			return nil, fmt.Errorf("read trigger %s: %w", name, err)
+			return nil, err
 		}
-		found = append(found, tr)
+		if text != "" {
+			found = append(found, trigger{name, text})
+		}
 	}
 	return found, nil
+}
+
+// triggerSQL is the statement that made a trigger, "" when there is none.
+func triggerSQL(app core.App, name string) (text string, err error) {
+	err = app.DB().NewQuery("SELECT sql FROM sqlite_schema WHERE type='trigger' AND name={:n}").Bind(dbx.Params{"n": name}).Row(&text)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("read trigger %s: %w", name, err)
+	}
+	return text, nil
 }
 
 func armedTable(app core.App, coll string) (*Table, error) {

@@ -24,6 +24,7 @@ var (
 	sqlLimits           = statement("limits")
 	sqlJournal          = statement("journal")
 	sqlQuarantine       = statement("quarantine")
+	sqlErase            = statement("erase")
 	sqlRelease          = statement("release")
 	sqlAddOrigin        = statement("add_origin")
 	sqlClaim            = statement("claim")

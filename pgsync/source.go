@@ -42,4 +42,8 @@ func Mirrored() Source {
 	}
 }
 
+func (s Source) hasTable(name string) bool {
+	return slices.ContainsFunc(s.Tables, func(t PlainTable) bool { return t.Name == name })
+}
+
 func (s Source) hasCollection(name string) bool { return slices.Contains(s.Collections, name) }

@@ -171,6 +171,7 @@ func (x *txn) queue(changes []*change) {
 	for _, t := range order {
 		if rows := groups[t][1]; len(rows) > 0 {
 			x.batch.Queue(t.upsert(), x.upsertArgs(t, rows)...)
+			x.eraseJournal(t, rows)
 			x.releaseRows(t.Coll, keysOf(rows), x.release)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"strings"
@@ -17,9 +18,14 @@ import (
 const (
 	// verifyPoll is how often Verify looks whether the mirror has reached the moment it froze in SQLite.
 	verifyPoll = 20 * time.Millisecond
+	// verifyPatience is how long Verify waits for a mirror that nobody feeds: a server that starts needs a moment.
+	verifyPatience = 5 * time.Second
 	// differencesMax bounds the list of one table; the counts are exact.
 	differencesMax = 100
 )
+
+// ErrNotFed reports a mirror that is behind while no worker holds its lease.
+var ErrNotFed = errors.New("the mirror is behind and no server feeds it: start one, then verify again")
 
 // Report says whether both sides hold the same rows at one position of the log.
 type Report struct {
@@ -43,7 +49,8 @@ type TableReport struct {
 
 // Verify compares every mirrored row of both databases by its real columns, not by a stored hash, at one moment of the
 // log: it freezes a view of SQLite, waits until the mirror is exactly there, and freezes that too. When the log grows
-// meanwhile it starts over, so under constant writing the context's deadline may end it. Both databases stay writable.
+// meanwhile it starts over, so under constant writing the context's deadline may end it. A mirror that is behind and that
+// nobody feeds is ErrNotFed after five seconds. Both databases stay writable.
 func Verify(ctx context.Context, app core.App, dsn string) (Report, error) {
 	cfg := Config{DSN: dsn}.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -62,10 +69,16 @@ func Verify(ctx context.Context, app core.App, dsn string) (Report, error) {
 		return Report{}, fmt.Errorf("verify: %s", publicText(err))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	fedAt := time.Now()
 	for {
 		report, met, err := verifyAt(ctx, src, conn)
-		if err != nil || met {
+		if err != nil || met.equal {
 			return report, err
+		}
+		if met.fed {
+			fedAt = time.Now()
+		} else if time.Since(fedAt) > verifyPatience {
+			return Report{}, fmt.Errorf("verify: %w", ErrNotFed)
 		}
 		select {
 		case <-ctx.Done():
@@ -75,11 +88,14 @@ func Verify(ctx context.Context, app core.App, dsn string) (Report, error) {
 	}
 }
 
-// verifyAt compares when both sides are at the same position now; met is false when they are not.
-func verifyAt(ctx context.Context, src *source, conn *pgx.Conn) (report Report, met bool, err error) {
+// meeting says whether both sides are at the same position, and whether a worker holds the lease of the mirror.
+type meeting struct{ equal, fed bool }
+
+// verifyAt compares when both sides are at the same position now.
+func verifyAt(ctx context.Context, src *source, conn *pgx.Conn) (report Report, met meeting, err error) {
 	tx, err := src.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return report, false, fmt.Errorf("%w: %w", errSource, err)
+		return report, met, fmt.Errorf("%w: %w", errSource, err)
 	}
 	defer tx.Rollback()
 	var last int64
@@ -87,38 +103,38 @@ func verifyAt(ctx context.Context, src *source, conn *pgx.Conn) (report Report, 
 	err = tx.QueryRowContext(ctx, `SELECT coalesce((SELECT max(seq) FROM _pgsync_log),0),
 		coalesce((SELECT v FROM _pgsync_meta WHERE k=?),'')`, metaSourceID).Scan(&last, &sourceID)
 	if err != nil {
-		return report, false, fmt.Errorf("%w: %w", errSource, err)
+		return report, met, fmt.Errorf("%w: %w", errSource, err)
 	}
 	ptx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return report, false, err
+		return report, met, err
 	}
 	defer ptx.Rollback(context.WithoutCancel(ctx))
 	var origin int16
 	var resyncing int64
-	found, err := queryOne(ctx, conn, `SELECT origin, epoch, seq,
+	found, err := queryOne(ctx, conn, `SELECT origin, epoch, seq, lease_until > clock_timestamp(),
 		(SELECT count(*) FROM fm_sync.collection c WHERE c.origin = o.origin AND resync IS NOT NULL)
-		FROM fm_sync.origin o WHERE source_id = $1`, []any{sourceID}, &origin, &report.Epoch, &report.Position, &resyncing)
+		FROM fm_sync.origin o WHERE source_id = $1`, []any{sourceID}, &origin, &report.Epoch, &report.Position, &met.fed, &resyncing)
 	if classify(err) == classDrift {
-		return report, false, nil // the worker has not made the mirror yet
+		return report, met, nil // the worker has not made the mirror yet
 	}
 	if err != nil || !found || report.Position != last || resyncing > 0 {
-		return report, false, err
+		return report, met, err
 	}
 	s := &session{conn: conn, origin: origin, reg: registry{}}
 	if err := s.readShapes(ctx); err != nil {
-		return report, false, err
+		return report, met, err
 	}
-	report.Equal = true
+	report.Equal, met.equal = true, true
 	for _, coll := range s.reg.order() {
 		t, err := s.compare(ctx, tx, s.reg.table(coll))
 		if err != nil {
-			return report, false, fmt.Errorf("verify %s: %w", s.reg.table(coll).Name, err)
+			return report, met, fmt.Errorf("verify %s: %w", s.reg.table(coll).Name, err)
 		}
 		report.Tables = append(report.Tables, t)
 		report.Equal = report.Equal && t.Differing == 0
 	}
-	return report, true, nil
+	return report, met, nil
 }
 
 // hashedRow is one row of either side; pk sorts like the bytes of the id.

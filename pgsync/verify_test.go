@@ -65,6 +65,17 @@ func TestVerifyWaitsForTheMirror(t *testing.T) {
 	if _, err := Verify(ctx, app, dsn); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("verify without a worker: %v, want deadline exceeded", err)
 	}
-	started(t, app, Config{DSN: dsn})
+	w := started(t, app, Config{DSN: dsn})
 	mustEqual(t, app, dsn)
+	// A worker that stops carries what was committed before.
+	for range 50 {
+		addParent(t, app, "at the last moment")
+	}
+	w.Stop()
+	mustEqual(t, app, dsn)
+	// Afterwards nobody does, and Verify does not wait for ever.
+	addParent(t, app, "too late")
+	if _, err := Verify(deadline(t), app, dsn); !errors.Is(err, ErrNotFed) {
+		t.Errorf("verify after the worker's end: %v, want %v", err, ErrNotFed)
+	}
 }

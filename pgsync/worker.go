@@ -17,7 +17,7 @@ const (
 	observeEvery = time.Second
 	// logEvery limits the log to one line a minute per lasting trouble.
 	logEvery = time.Minute
-	// stopGrace is what a batch on its way gets to arrive when the worker is stopped.
+	// stopGrace is what the end of the log gets to arrive when the worker is stopped.
 	stopGrace = 2 * time.Second
 )
 
@@ -91,8 +91,8 @@ func (w *Worker) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// Stop ends the worker and waits until it has. A batch on its way gets two seconds to arrive; what is not mirrored yet
-// stays in the log. It may be called again, and before Start.
+// Stop ends the worker and waits until it has. While PostgreSQL answers, what was committed before is carried for up to
+// two seconds; what is not mirrored then stays in the log. It may be called again, and before Start.
 func (w *Worker) Stop() {
 	w.mu.Lock()
 	w.stopped = true
@@ -160,6 +160,12 @@ func (w *Worker) run(ctx context.Context) {
 			continue
 		}
 		w.away(ctx, w.failed(ctx, err))
+	}
+	for more := true; more && w.ses != nil && work.Err() == nil; {
+		var err error
+		if more, err = w.step(work); err != nil {
+			return
+		}
 	}
 }
 

@@ -27,14 +27,17 @@ func (s *story) mirrorHolds() {
 	s.eventually(conn, fmt.Sprint(2*photosPerInspector), `SELECT count(*)::text FROM fm_mirror.evidence WHERE session_id = $1`, s.session)
 	s.eventually(conn, want, `SELECT count(*)::text FROM fm_mirror.audit_log WHERE action = 'merge' AND resource_id = $1`, s.session)
 
+	// The worker ties the tables when it has carried everything.
+	const tied = `SELECT (count(*) > 0)::text FROM pg_constraint WHERE contype = 'f' AND conrelid = $1::text::regclass AND confrelid = $2::text::regclass`
+	s.eventually(conn, "true", tied, "fm_mirror.test_sessions", "fm_mirror.buildings")
+	s.eventually(conn, "true", tied, "fm_mirror.evidence", "fm_mirror.test_sessions")
+
 	for what, query := range map[string]string{
-		"a session's building is a foreign key": `SELECT count(*) > 0 FROM pg_constraint WHERE contype = 'f' AND conrelid = 'fm_mirror.test_sessions'::regclass AND confrelid = 'fm_mirror.buildings'::regclass`,
-		"evidence's session is a foreign key":   `SELECT count(*) > 0 FROM pg_constraint WHERE contype = 'f' AND conrelid = 'fm_mirror.evidence'::regclass AND confrelid = 'fm_mirror.test_sessions'::regclass`,
-		"the document is JSONB":                 `SELECT data_type = 'jsonb' FROM information_schema.columns WHERE table_schema = 'fm_mirror' AND table_name = 'test_sessions' AND column_name = 'session_data'`,
-		"the document has a GIN index":          `SELECT count(*) > 0 FROM pg_indexes WHERE schemaname = 'fm_mirror' AND tablename = 'test_sessions' AND indexdef LIKE '%gin%session_data%'`,
-		"sealed fields are ciphertext":          `SELECT bool_and(full_name LIKE 'gAAAA%') FROM fm_mirror.users WHERE full_name <> ''`,
-		"there are sealed fields to look at":    `SELECT count(*) > 0 FROM fm_mirror.users WHERE full_name <> ''`,
-		"no password came along":                `SELECT count(*) = 0 FROM information_schema.columns WHERE table_schema = 'fm_mirror' AND column_name IN ('password', 'tokenKey')`,
+		"the document is JSONB":              `SELECT data_type = 'jsonb' FROM information_schema.columns WHERE table_schema = 'fm_mirror' AND table_name = 'test_sessions' AND column_name = 'session_data'`,
+		"the document has a GIN index":       `SELECT count(*) > 0 FROM pg_indexes WHERE schemaname = 'fm_mirror' AND tablename = 'test_sessions' AND indexdef LIKE '%gin%session_data%'`,
+		"sealed fields are ciphertext":       `SELECT bool_and(full_name LIKE 'gAAAA%') FROM fm_mirror.users WHERE full_name <> ''`,
+		"there are sealed fields to look at": `SELECT count(*) > 0 FROM fm_mirror.users WHERE full_name <> ''`,
+		"no password came along":             `SELECT count(*) = 0 FROM information_schema.columns WHERE table_schema = 'fm_mirror' AND column_name IN ('password', 'tokenKey')`,
 	} {
 		var ok bool
 		if err := conn.QueryRow(s.ctx, query).Scan(&ok); err != nil || !ok {
