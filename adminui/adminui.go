@@ -1,7 +1,6 @@
 package adminui
 
 import (
-	"context"
 	"embed"
 	"net/http"
 	"strings"
@@ -53,9 +52,6 @@ type Config struct {
 	// AllowSchemaEdits lets unrestricted superusers change collections. It
 	// counts only together with Development.
 	AllowSchemaEdits bool
-	// Conflicts counts the conflicts that wait for a decision. When nil they
-	// are counted from the stored documents, bounded by conflictSessionsMax.
-	Conflicts func(ctx context.Context) (Conflicts, error)
 	// Mirror reports the state of the PostgreSQL mirror, without waiting for
 	// it: (*pgsync.Worker).Status. Nil means off.
 	Mirror func() pgsync.Status

@@ -138,14 +138,18 @@ func (w *world) seed() {
 	session := ""
 	for i, status := range []string{"active", "active", "in_review", "locked"} {
 		s := w.add(collections.TestSessions, map[string]any{"building_id": buildings[i], "session_name": fmt.Sprintf("Annual visit %d", i+1), "status": status})
-		document := `{"$schema":"test-session/1","items":{"FE-001":{"result":{"$value":"fail","$policy":"worst","$conflict":true,"$entries":[]},"pressure":{"$value":null,"$policy":"mv","$conflict":true,"$entries":[]},"ok":{"$conflict":false}}}}`
 		if i != 0 {
-			document = `{"$schema":"test-session/1","items":{"FE-001":{"result":{"$value":"pass","$conflict":false}}}}`
-		} else {
-			session = s.Id
+			continue
 		}
-		if _, err := w.app.DB().NewQuery("UPDATE test_sessions SET session_data = {:d} WHERE id = {:id}").Bind(map[string]any{"d": document, "id": s.Id}).Execute(); err != nil {
-			w.t.Fatal(err)
+		session = s.Id
+		for _, statement := range []string{
+			"INSERT INTO crdt_docs (id, key) VALUES (1, {:id})",
+			`INSERT INTO crdt_conflicts (doc, path, policy, value_count, opened_at, changed_at, resolved_at)
+				SELECT d.id, c.column1, 'mv', 2, 1, 1, c.column2 FROM crdt_docs d, (VALUES ('items/FE-001/result', 0), ('items/FE-001/pressure', 0), ('title', 1)) c WHERE d.key = {:id}`,
+		} {
+			if _, err := w.app.DB().NewQuery(statement).Bind(map[string]any{"id": s.Id}).Execute(); err != nil {
+				w.t.Fatal(err)
+			}
 		}
 	}
 	w.seedFindings(inspector.Id, buildings, session)

@@ -28,9 +28,6 @@ type Tally struct {
 type Conflicts struct {
 	Unresolved int64 `json:"unresolved"`
 	Sessions   int64 `json:"sessions"` // in how many test sessions
-	// Complete is false when only the newest sessions were searched, so that
-	// both numbers are lower bounds.
-	Complete bool `json:"complete"`
 }
 
 // Defects are those not closed yet, by severity class.
@@ -101,14 +98,7 @@ func summarise(ctx context.Context, app core.App, config Config, organisation st
 	if s.Audit.Latest, err = q.latestAudit(); err != nil {
 		return s, fmt.Errorf("read audit log: %w", err)
 	}
-	// The program's own count knows no organisations, so it serves only the
-	// view of all of them.
-	if config.Conflicts != nil && organisation == "" {
-		s.Conflicts, err = config.Conflicts(ctx)
-	} else {
-		s.Conflicts, err = q.conflicts()
-	}
-	if err != nil {
+	if s.Conflicts, err = q.conflicts(); err != nil {
 		return s, fmt.Errorf("count conflicts: %w", err)
 	}
 	if config.Mirror != nil {

@@ -9,11 +9,6 @@ import (
 	"github.com/pocketbase/pocketbase/tools/types"
 )
 
-// conflictSessionsMax bounds how many documents are searched for conflicts when
-// the program brings no count of its own: a document may hold megabytes, and
-// this runs on each look at the overview.
-const conflictSessionsMax = 500
-
 // defectClosed is the state that takes a defect off the overview.
 const defectClosed = "closed"
 
@@ -76,22 +71,11 @@ func (q counter) latestAudit() ([]AuditEntry, error) {
 	return out, err
 }
 
-// conflicts counts the marks that the merge service left in the documents of
-// the newest sessions.
+// conflicts counts the open ones in the list that the merge service keeps.
 func (q counter) conflicts() (Conflicts, error) {
-	scope := ` FROM ` + collections.TestSessions + ` WHERE true` + q.inScope("building_id")
-	params := dbx.Params{"max": conflictSessionsMax}
-	var sessions int64
-	if err := q.query(`SELECT count(*)`+scope, params).Row(&sessions); err != nil {
-		return Conflicts{}, err
-	}
-	out := Conflicts{Complete: sessions <= conflictSessionsMax}
-	// The merge service writes its marks without spaces. The look for their
-	// text spares the parser the documents that have none, which is most.
-	sql := `WITH newest AS (SELECT id, session_data` + scope + ` ORDER BY id DESC LIMIT {:max}),
-		marked AS MATERIALIZED (SELECT id, session_data FROM newest WHERE instr(session_data, '"$conflict":true') > 0 AND json_valid(session_data))
-		SELECT count(*), count(DISTINCT marked.id) FROM marked, json_tree(marked.session_data) AS node
-		WHERE node.key = '$conflict' AND node.type = 'true'`
-	err := q.query(sql, params).Row(&out.Unresolved, &out.Sessions)
+	sql := `SELECT count(*), count(DISTINCT c.doc) FROM ` + collections.TableCRDTConflicts + ` c JOIN ` + collections.TableCRDTDocs + ` d ON d.id = c.doc
+		JOIN ` + collections.TestSessions + ` s ON s.id = d.key WHERE c.resolved_at = 0` + q.inScope("s.building_id")
+	var out Conflicts
+	err := q.query(sql, nil).Row(&out.Unresolved, &out.Sessions)
 	return out, err
 }

@@ -1,7 +1,6 @@
 package adminui_test
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -55,7 +54,7 @@ func TestSummaryCountsEverything(t *testing.T) {
 		if s.Defects.Overdue != 1 {
 			t.Errorf("%s: overdue notices: got %d, want 1", email, s.Defects.Overdue)
 		}
-		if want := (adminui.Conflicts{Unresolved: 2, Sessions: 1, Complete: true}); s.Conflicts != want {
+		if want := (adminui.Conflicts{Unresolved: 2, Sessions: 1}); s.Conflicts != want {
 			t.Errorf("%s: conflicts: got %+v, want %+v", email, s.Conflicts, want)
 		}
 		if want := (adminui.EvidenceCount{Total: 1, FlaggedForReview: 1, Bytes: 2_500_000}); s.Evidence != want {
@@ -74,7 +73,7 @@ func TestSummaryOfAnEmptySystem(t *testing.T) {
 	t.Parallel()
 	w := newEmptyWorld(t, adminui.Config{})
 	s := w.summary(w.token(officerEmail))
-	if s.Buildings.Total != 0 || len(s.Buildings.By) != 4 || s.Conflicts != (adminui.Conflicts{Complete: true}) || s.Evidence.Total != 0 {
+	if s.Buildings.Total != 0 || len(s.Buildings.By) != 4 || s.Conflicts != (adminui.Conflicts{}) || s.Evidence.Total != 0 {
 		t.Errorf("empty system: got %+v, want zeros with every status listed", s)
 	}
 }
@@ -114,16 +113,13 @@ func TestSummaryIsForOfficers(t *testing.T) {
 func TestSummaryAsksTheProgram(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, adminui.Config{
-		Conflicts: func(context.Context) (adminui.Conflicts, error) {
-			return adminui.Conflicts{Unresolved: 41, Sessions: 7, Complete: true}, nil
-		},
 		Mirror: func() pgsync.Status {
 			return pgsync.Status{State: pgsync.StateLive, BacklogEntries: 12, LagSeconds: 3, LastError: "host db.internal"}
 		},
 	})
 	s := w.summary(w.token(adminEmail))
-	if s.Conflicts.Unresolved != 41 || s.Mirror.BacklogEntries != 12 || s.Mirror.State != adminui.MirrorBehind {
-		t.Errorf("supplied counts: got %+v and %+v, want 41 conflicts and 12 waiting entries", s.Conflicts, s.Mirror)
+	if s.Mirror.BacklogEntries != 12 || s.Mirror.State != adminui.MirrorBehind {
+		t.Errorf("mirror: got %+v, want 12 waiting entries", s.Mirror)
 	}
 	if _, raw, _ := w.raw("GET", summaryPath, w.token(adminEmail), nil); strings.Contains(string(raw), "db.internal") {
 		t.Error("summary: it names the mirror's host")

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
+	"strconv"
 
 	"firemode/collections"
 
@@ -58,8 +61,8 @@ func (c cursor) encode() string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// decodeCursor reads a cursor of the given list and filters.
-func decodeCursor(text, list, filters string) (cursor, error) {
+// decodeCursor reads a cursor of the given list and filters; ids is what an id looks like.
+func decodeCursor(text, list, filters string, ids *regexp.Regexp) (cursor, error) {
 	refuse := func(detail string) (cursor, error) {
 		return cursor{}, newProblem(http.StatusBadRequest, "The cursor is not one of this list.",
 			FieldError{Pointer: "/cursor", In: "query", Detail: detail})
@@ -69,7 +72,7 @@ func decodeCursor(text, list, filters string) (cursor, error) {
 		return refuse("is not a cursor")
 	}
 	var c cursor
-	if err := json.Unmarshal(raw, &c); err != nil || c.encode() != text || !idPattern.MatchString(c.After) {
+	if err := json.Unmarshal(raw, &c); err != nil || c.encode() != text || !ids.MatchString(c.After) {
 		return refuse("is not a cursor")
 	}
 	if c.List != list {
@@ -84,7 +87,9 @@ func decodeCursor(text, list, filters string) (cursor, error) {
 // A listing is one list operation: what to read and in which order.
 type listing struct {
 	collection string
-	name       string // of the list; a cursor of one list does not open another
+	name       string         // of the list; a cursor of one list does not open another
+	id         string         // the column that orders the list; "" is the id of collection
+	ids        *regexp.Regexp // what an id looks like; nil for UUIDs
 	order      order
 	ownAccess  bool     // where says who may see what, because the record API is closed
 	columns    []string // read only these; nil reads all
@@ -95,33 +100,12 @@ type listing struct {
 // list reads one page of what the caller may see, as records, with the cursor of
 // the next page or "".
 func (c *call) list(in PageInput, l listing) ([]*core.Record, string, error) {
-	raw, err := json.Marshal(l.filters)
-	if err != nil {
-		return nil, "", fmt.Errorf("encode filters: %w", err)
-	}
-	sum := sha256.Sum256(raw)
-	digest := hex.EncodeToString(sum[:8])
-
 	var query *dbx.SelectQuery
+	var err error
 	if l.ownAccess {
 		query = c.app.RecordQuery(l.collection).WithContext(c.ctx())
 	} else if query, err = c.visible(l.collection); err != nil {
 		return nil, "", err
-	}
-	id := column(l.collection, collections.FieldID)
-	if in.Cursor != "" {
-		at, err := decodeCursor(in.Cursor, l.name, digest)
-		if err != nil {
-			return nil, "", err
-		}
-		op := "<"
-		if l.order == oldestFirst {
-			op = ">"
-		}
-		query.AndWhere(dbx.NewExp("[["+id+"]] "+op+" {:cursor_after}", dbx.Params{"cursor_after": at.After}))
-	}
-	for _, expr := range l.where {
-		query.AndWhere(expr)
 	}
 	if l.columns != nil {
 		columns := make([]string, len(l.columns))
@@ -130,23 +114,50 @@ func (c *call) list(in PageInput, l listing) ([]*core.Record, string, error) {
 		}
 		query.Select(columns...)
 	}
-	direction := " DESC"
-	if l.order == oldestFirst {
-		direction = " ASC"
-	}
 	var records []*core.Record
-	if err := query.OrderBy(id + direction).Limit(int64(in.Limit) + 1).All(&records); err != nil {
-		return nil, "", fmt.Errorf("list %s: %w", l.name, err)
-	}
-	if len(records) <= in.Limit {
-		return records, "", nil
-	}
-	records = records[:in.Limit]
-	return records, cursor{List: l.name, Filters: digest, After: records[in.Limit-1].Id}.encode(), nil
+	next, err := turn(query, in, l, &records, func(r *core.Record) string { return r.Id })
+	return records, next, err
 }
 
-// pageOf turns records into the answer of a list.
-func pageOf[T any](records []*core.Record, next string, view func(*core.Record) (T, error)) (*pageOutput[T], error) {
+// turn reads one page of query into rows and returns the cursor of the next page or "".
+func turn[R any](query *dbx.SelectQuery, in PageInput, l listing, rows *[]R, idOf func(R) string) (string, error) {
+	raw, err := json.Marshal(l.filters)
+	if err != nil {
+		return "", fmt.Errorf("encode filters: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	digest := hex.EncodeToString(sum[:8])
+	id, ids := cmp.Or(l.id, column(l.collection, collections.FieldID)), cmp.Or(l.ids, idPattern)
+	op, direction := "<", " DESC"
+	if l.order == oldestFirst {
+		op, direction = ">", " ASC"
+	}
+	if in.Cursor != "" {
+		at, err := decodeCursor(in.Cursor, l.name, digest, ids)
+		if err != nil {
+			return "", err
+		}
+		var after any = at.After
+		if n, err := strconv.ParseInt(at.After, 10, 64); err == nil && l.ids != nil {
+			after = n // a number is not compared as text
+		}
+		query.AndWhere(dbx.NewExp("[["+id+"]] "+op+" {:cursor_after}", dbx.Params{"cursor_after": after}))
+	}
+	for _, expr := range l.where {
+		query.AndWhere(expr)
+	}
+	if err := query.OrderBy(id + direction).Limit(int64(in.Limit) + 1).All(rows); err != nil {
+		return "", fmt.Errorf("list %s: %w", l.name, err)
+	}
+	if len(*rows) <= in.Limit {
+		return "", nil
+	}
+	*rows = (*rows)[:in.Limit]
+	return cursor{List: l.name, Filters: digest, After: idOf((*rows)[in.Limit-1])}.encode(), nil
+}
+
+// pageOf turns rows into the answer of a list.
+func pageOf[R, T any](records []R, next string, view func(R) (T, error)) (*pageOutput[T], error) {
 	out := &pageOutput[T]{Body: page[T]{Data: make([]T, 0, len(records)), HasMore: next != ""}}
 	if next != "" {
 		out.Body.NextCursor = &next

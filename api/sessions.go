@@ -118,6 +118,7 @@ func (s *service) bindSessions(api huma.API) {
 	s.bindSignOffs(api)
 	s.bindQuarantine(api)
 	s.bindRedactions(api)
+	s.bindConflicts(api)
 }
 
 type listSessionsInput struct {

@@ -37,7 +37,7 @@ func twin(t testing.TB, session string) program {
 	t.Helper()
 	p := newProgram(t)
 	own := p.visit(t)
-	p.damage(t, "DROP TRIGGER crdt_ops_no_delete", "DELETE FROM crdt_ops", "DELETE FROM crdt_heads", "DELETE FROM crdt_docs", "DELETE FROM crdt_actors",
+	p.damage(t, "DROP TRIGGER crdt_ops_no_delete", "DROP TRIGGER crdt_conflicts_no_delete", "DELETE FROM crdt_conflicts", "DELETE FROM crdt_ops", "DELETE FROM crdt_heads", "DELETE FROM crdt_docs", "DELETE FROM crdt_actors",
 		"UPDATE test_sessions SET id = '"+session+"', session_data = '{}', vector_clock = '{}', server_seq = 0 WHERE id = '"+own+"'")
 	return p
 }

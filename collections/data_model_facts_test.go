@@ -24,7 +24,7 @@ type facts struct {
 
 // plainTables have a section each; PocketBase's own tables do not.
 var plainTables = []string{
-	collections.TableCRDTDocs, collections.TableCRDTActors, collections.TableCRDTOps, collections.TableCRDTHeads, collections.TableCRDTRedactions,
+	collections.TableCRDTDocs, collections.TableCRDTActors, collections.TableCRDTOps, collections.TableCRDTHeads, collections.TableCRDTRedactions, collections.TableCRDTConflicts,
 	collections.TableCRDTSnaps, "_pgsync_log", "_pgsync_cut", "_pgsync_meta", collections.TableParams,
 }
 

@@ -26,6 +26,7 @@ const (
 	TableCRDTOps        = "crdt_ops"
 	TableCRDTHeads      = "crdt_heads"
 	TableCRDTRedactions = "crdt_redactions"
+	TableCRDTConflicts  = "crdt_conflicts"
 	TableCRDTSnaps      = "crdt_snaps"
 	TableParams         = "_fm_params"
 )

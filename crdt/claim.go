@@ -21,6 +21,10 @@ type shadow struct {
 	replacers []Dot
 }
 
+// Claimed reports whether an operation was issued again (R12): from then on an operation may
+// change what others do.
+func (d *Doc) Claimed() bool { return d.claims != nil }
+
 // admitClaim records an operation that is coming into effect, withdraws the claims it
 // supersedes and reports whether it counts itself.
 func (d *Doc) admitClaim(o *Op) bool {

@@ -33,6 +33,7 @@ type Batch struct {
 	changed map[string]struct{} // documents changed in memory, by session
 	fresh   map[string][]Row    // rows added, by session
 	moved   map[string]struct{} // sessions whose status was changed
+	touched map[string]*touched // by session
 }
 
 // App returns the transaction. Everything the job reads and writes MUST go through it; what
@@ -41,9 +42,12 @@ func (b *Batch) App() core.App { return b.r.tx }
 
 func (b *Batch) change(d *document) {
 	if b.changed == nil {
-		b.changed, b.fresh = map[string]struct{}{}, map[string][]Row{}
+		b.changed, b.fresh, b.touched = map[string]struct{}{}, map[string][]Row{}, map[string]*touched{}
 	}
 	b.changed[d.session] = struct{}{}
+	if b.touched[d.session] == nil {
+		b.touched[d.session] = &touched{paths: map[string]struct{}{}}
+	}
 }
 
 // open checks that the session exists and returns its document and the flags that its state

@@ -35,6 +35,9 @@ type document struct {
 	dead  bool // holds what was not committed; look it up again
 
 	snapped int64 // position of the newest snapshot
+	// open is the values of each field that the list of conflicts has open; nil until asked
+	// for. The writer's own.
+	open map[string]int
 
 	// Of the session's record, all zero until it was first written from this copy.
 	shown    int64 // position it shows

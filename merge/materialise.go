@@ -60,6 +60,9 @@ func (r *round) finish() error {
 		if err := r.exec(sqlSetPosition, dbx.Params{"id": d.id, "n": d.n}); err != nil {
 			return fmt.Errorf("set position: %w", err)
 		}
+		if err := r.listConflicts(d, r.wrote[id]); err != nil {
+			return err
+		}
 		if r.s.due(d, now) {
 			r.toShow[id] = struct{}{}
 		}

@@ -238,6 +238,9 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 			}
 		}
 	}
+	if e.flags&flagQuarantined == 0 {
+		b.touched[d.session].note(d, e)
+	}
 	b.fresh[d.session] = append(b.fresh[d.session], rows...)
 	return nil
 }

@@ -20,11 +20,12 @@ type round struct {
 	fresh  map[string][]Row     // rows added by jobs that stand, by session
 	toShow map[string]struct{}  // sessions whose record is written at the end
 	moved  map[string]struct{}  // sessions whose status was changed by jobs that stand
+	wrote  map[string]*touched  // fields written to by jobs that stand, by session
 	ops    int
 }
 
 func (s *Service) newRound(tx core.App) *round {
-	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, status: map[string]string{}, fresh: map[string][]Row{}, toShow: map[string]struct{}{}, moved: map[string]struct{}{}}
+	return &round{s: s, tx: tx, stmts: map[string]*dbx.Query{}, docs: map[string]*document{}, status: map[string]string{}, fresh: map[string][]Row{}, toShow: map[string]struct{}{}, moved: map[string]struct{}{}, wrote: map[string]*touched{}}
 }
 
 // stmt returns the statement prepared for this transaction, which closes it too.
@@ -64,6 +65,13 @@ func (r *round) run(j *job) error {
 			r.ops += len(rows)
 		}
 		maps.Copy(r.moved, b.moved)
+		for id, t := range b.touched {
+			if r.wrote[id] == nil {
+				r.wrote[id] = t
+			} else {
+				r.wrote[id].merge(t)
+			}
+		}
 	}
 	return nil
 }

@@ -57,6 +57,8 @@ type Service struct {
 	// The writer's own:
 	behind map[string]struct{} // sessions whose record was put off
 	toSnap map[string]struct{} // sessions that want a snapshot
+	// unlisted are sessions whose conflicts are to be listed for the first time.
+	unlisted []string
 
 	mu      sync.Mutex // guards running, detach and epoch
 	epoch   string
@@ -90,6 +92,9 @@ func (s *Service) Start(ctx context.Context) error {
 		return nil
 	}
 	if err := s.findBehind(ctx); err != nil {
+		return err
+	}
+	if err := s.findUnlisted(ctx); err != nil {
 		return err
 	}
 	epoch, err := openEpoch(ctx, s.app)

@@ -80,10 +80,13 @@ func (s *Service) writeSnapshots(b *Batch) error {
 }
 
 // maintain is what the writer does between jobs: records that were put off, those that are
-// due or all, and snapshots.
+// due or all, conflicts of documents from before there was a list, and snapshots.
 func (s *Service) maintain(all bool) {
 	if len(s.behind) > 0 {
 		s.own("bring session records up to date", s.showBehind(all))
+	}
+	for again := true; again && len(s.unlisted) > 0 && s.own("list conflicts", s.listUnlisted); again = all {
+		s.unlisted = s.unlisted[min(listBatch, len(s.unlisted)):]
 	}
 	if len(s.toSnap) > 0 {
 		s.own("write snapshots", s.writeSnapshots)
@@ -92,11 +95,13 @@ func (s *Service) maintain(all bool) {
 	}
 }
 
-// own runs a job of the writer itself, past the queue.
-func (s *Service) own(what string, run func(*Batch) error) {
+// own runs a job of the writer itself, past the queue, and reports whether it is done.
+func (s *Service) own(what string, run func(*Batch) error) bool {
 	j := &job{run: run, done: make(chan error, 1)}
 	s.writer.commit(j, nil)
 	if err := <-j.done; err != nil {
 		s.app.Logger().Error("maintain documents", slog.String("step", what), slog.Any("error", err))
+		return false
 	}
+	return true
 }

@@ -37,10 +37,14 @@ type snapshot struct {
 	seq                 int64
 	id, n               int64
 	heads               string // [[key, seq, chain in hexadecimal], …]
+	listed              bool   // the list of conflicts is complete
+	conflicts           string // [[path, values], …] of those it has open
 }
 
 const sqlSnapshot = `SELECT s.status, s.session_data, s.vector_clock, s.server_seq, coalesce(d.id, 0), coalesce(d.n, 0),
-	coalesce((SELECT json_group_array(json_array(a.key, h.seq, lower(hex(h.chain)))) FROM crdt_heads h JOIN crdt_actors a ON a.id = h.actor WHERE h.doc = d.id), '[]')
+	coalesce((SELECT json_group_array(json_array(a.key, h.seq, lower(hex(h.chain)))) FROM crdt_heads h JOIN crdt_actors a ON a.id = h.actor WHERE h.doc = d.id), '[]'),
+	EXISTS (SELECT 1 FROM _fm_params WHERE k = '` + listedParam + `'),
+	coalesce((SELECT json_group_array(json_array(c.path, c.value_count)) FROM (SELECT * FROM crdt_conflicts WHERE doc = d.id AND resolved_at = 0 ORDER BY path) c), '[]')
 	FROM test_sessions s LEFT JOIN crdt_docs d ON d.key = s.id WHERE s.id = {:id}`
 
 // Verify reads the session's whole log again and compares: positions without gaps, canonical
@@ -55,6 +59,9 @@ func (s *Service) Verify(ctx context.Context, sessionID string) (Report, error) 
 	if report.Finding == nil {
 		report.Finding = w.compare(at, s.showInlineMax)
 	}
+	if report.Finding == nil && at.listed && at.conflicts != w.conflicts(s.schema) {
+		report.Finding = &Finding{Reason: "the list of conflicts is not what the log leads to"}
+	}
 	return report, nil
 }
 
@@ -63,7 +70,7 @@ func (s *Service) walkLog(ctx context.Context, sessionID string) (*walk, snapsho
 	var at snapshot
 	db := s.app.ConcurrentDB()
 	err := db.NewQuery(sqlSnapshot).WithContext(ctx).Bind(dbx.Params{"id": sessionID}).
-		Row(&at.status, &at.data, &at.clock, &at.seq, &at.id, &at.n, &at.heads)
+		Row(&at.status, &at.data, &at.clock, &at.seq, &at.id, &at.n, &at.heads, &at.listed, &at.conflicts)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, at, ErrNoSession
 	}
@@ -97,6 +104,19 @@ type walk struct {
 
 func newWalk(session string) *walk {
 	return &walk{session: session, state: crdt.New(), chains: map[string][32]byte{}, erased: map[crdt.Dot]bool{}}
+}
+
+// conflicts are the fields in conflict as snapshot has them.
+func (w *walk) conflicts(schema *crdt.Schema) string {
+	list := [][2]any{}
+	for _, v := range schema.Conflicts(w.state) {
+		list = append(list, [2]any{v.Path, len(v.Entries)})
+	}
+	raw, err := json.Marshal(list)
+	if err != nil {
+		panic("merge: internal error: encode conflicts: " + err.Error()) // texts and numbers always encode
+	}
+	return string(raw)
 }
 
 // digest is the digest of the document so far, hexadecimal.

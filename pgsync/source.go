@@ -30,6 +30,11 @@ func Mirrored() Source {
 				{Name: "key", Kind: KindText}, {Name: "user", Kind: KindText}, {Name: "device", Kind: KindText},
 				{Name: "revoked", Kind: KindInteger},
 			}},
+			{Name: collections.TableCRDTConflicts, Key: []string{"id"}, Columns: []Column{
+				{Name: "doc", Kind: KindRelation, Target: collections.TableCRDTDocs},
+				{Name: "path", Kind: KindText}, {Name: "policy", Kind: KindText}, {Name: "value_count", Kind: KindInteger},
+				{Name: "opened_at", Kind: KindInteger}, {Name: "changed_at", Kind: KindInteger}, {Name: "resolved_at", Kind: KindInteger},
+			}},
 			{Name: collections.TableCRDTOps, Key: []string{"doc", "n"}, Columns: []Column{
 				{Name: "doc", Kind: KindRelation, Target: collections.TableCRDTDocs},
 				{Name: "n", Kind: KindInteger},

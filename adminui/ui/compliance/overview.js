@@ -141,11 +141,10 @@ function content(summary) {
             ),
             card(
                 "Unresolved conflicts",
-                figure((conflicts.complete ? "" : "at least ") + conflicts.unresolved),
+                figure(conflicts.unresolved),
                 conflicts.unresolved
                     ? note(`In ${count(conflicts.sessions, "test session")}: readings that contradict each other wait for a decision.`, "warning", "ri-git-merge-line")
                     : note("Nobody's reading contradicts another's.", "success", "ri-check-line"),
-                conflicts.complete ? null : note("Only the newest sessions were searched."),
             ),
             card(
                 "Evidence",
