@@ -41,6 +41,10 @@ func checkDoc(d *Doc) error {
 	for path := range d.Paths("") {
 		values := d.Values(path)
 		live += len(values)
+		v := MustTestSession().Resolve(d, path)
+		if policy, n, conflict := MustTestSession().Contention(d, path); policy != v.Policy || n != len(v.Entries) || conflict != v.Conflict {
+			return fmt.Errorf("%s: Contention: got %s, %d, %t, want as in %+v", path, policy, n, conflict, v)
+		}
 		seen := map[string]bool{}
 		for _, e := range values {
 			seen[e.Val] = true

@@ -58,6 +58,17 @@ func (s *Schema) view(path string, entries []Entry) View {
 	return v
 }
 
+// Contention says what Resolve does about a conflict, without putting the values in order: the
+// policy of path, the number of values, and whether they are in conflict.
+func (s *Schema) Contention(d *Doc, path string) (Policy, int, bool) {
+	policy := s.rule(path).Policy
+	c := d.cells[path]
+	if c == nil {
+		return policy, 0, false
+	}
+	return policy, len(c.live), !policy.gathers() && distinct(c.live)
+}
+
 // Conflicts returns the views of all cells in conflict, paths in byte order.
 func (s *Schema) Conflicts(d *Doc) []View {
 	var views []View

@@ -23,6 +23,9 @@ const (
 	// docOpsMax and docActorsMax bound what one session may come to in memory.
 	docOpsMax    = 1_000_000
 	docActorsMax = 5000
+	// docDecidersMax is how many more may decide about a document that is full: resolve, sign,
+	// admit or redact.
+	docDecidersMax = 100
 )
 
 // A Batch is what one job may do. It is valid until the job's function returns and MUST NOT
@@ -92,13 +95,14 @@ func (r *round) statusOf(session string) (string, error) {
 	return status, nil
 }
 
-// room checks the limits of the document for n further operations of an actor.
-func (d *document) room(actor string, n int) error {
-	if d.state.Ops()+n > docOpsMax {
-		return &LimitError{What: "operations in a document", Max: docOpsMax}
+// room checks the limits of the document for n further operations of an actor, of which there
+// may be actorsMax.
+func (s *Service) room(d *document, actor string, actorsMax, n int) error {
+	if d.state.Ops()+n > s.docOpsMax {
+		return &LimitError{What: "operations in a document", Max: s.docOpsMax}
 	}
-	if d.heads[actor] == nil && len(d.heads) >= docActorsMax {
-		return &LimitError{What: "actors in a document", Max: docActorsMax}
+	if d.heads[actor] == nil && len(d.heads) >= actorsMax {
+		return &LimitError{What: "actors in a document", Max: actorsMax}
 	}
 	return nil
 }

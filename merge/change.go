@@ -45,7 +45,8 @@ type ChangeRequest struct {
 	// fields and in the audit log. "" for none, at most ReasonMaxBytes.
 	Reason string
 
-	act decision // for the audit log, when the change says itself why
+	decides bool     // about what others recorded
+	act     decision // for the audit log, when the change says itself why
 }
 
 // A Result says what is stored once the job's Do has returned nil.
@@ -87,7 +88,11 @@ func (b *Batch) Change(req ChangeRequest) (Result, error) {
 	if err := checkReason(req.Reason); err != nil {
 		return Result{}, err
 	}
-	if err := d.room(actor.key, len(req.Changes)+1); err != nil {
+	actorsMax := b.r.s.docActorsMax
+	if req.decides {
+		actorsMax += docDecidersMax
+	}
+	if err := b.r.s.room(d, actor.key, actorsMax, len(req.Changes)+1); err != nil {
 		return Result{}, err
 	}
 	h := d.head(actor.key)

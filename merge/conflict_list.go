@@ -81,15 +81,15 @@ func (r *round) listConflicts(d *document, t *touched) error {
 	}
 	at := r.s.config.Now().UnixMilli()
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		v := r.s.schema.Resolve(d.state, path)
-		params := dbx.Params{"doc": d.id, "path": path, "policy": string(v.Policy), "values": len(v.Entries), "at": at}
+		policy, values, conflict := r.s.schema.Contention(d.state, path)
+		params := dbx.Params{"doc": d.id, "path": path, "policy": string(policy), "values": values, "at": at}
 		before, listed := d.open[path]
 		var err error
 		switch {
-		case v.Conflict && before != len(v.Entries):
+		case conflict && before != values:
 			err = r.exec(sqlOpenConflict, params)
-			d.open[path] = len(v.Entries)
-		case !v.Conflict && listed:
+			d.open[path] = values
+		case !conflict && listed:
 			delete(params, "policy")
 			err = r.exec(sqlResolveConflict, params)
 			delete(d.open, path)

@@ -111,6 +111,7 @@ func (b *Batch) Admit(req AdmitRequest) (Result, error) {
 	return b.Change(ChangeRequest{
 		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device,
 		Changes: []Change{{Op: opAdmit, Path: AdmittedPath, Value: value, Seen: req.Dots}},
+		decides: true,
 		act:     decision{action: opAdmit, reason: req.Reason, dots: req.Dots},
 	})
 }

@@ -78,6 +78,7 @@ func (b *Batch) Redact(req RedactRequest) (Result, error) {
 	return b.Change(ChangeRequest{
 		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device,
 		Changes: []Change{{Op: opRedact, Path: RedactedPath, Value: value, Seen: req.Dots}},
+		decides: true,
 		act:     decision{action: opRedact, reason: req.Reason, dots: req.Dots},
 	})
 }

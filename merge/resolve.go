@@ -67,6 +67,7 @@ func (b *Batch) Resolve(req ResolveRequest) (Result, error) {
 	res, err := b.Change(ChangeRequest{
 		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device, Reason: req.Reason,
 		Changes: []Change{{Op: OpSet, Path: req.Path, Value: req.Value, Seen: req.Seen}},
+		decides: true,
 	})
 	if invalid := new(InvalidError); errors.As(err, &invalid) {
 		invalid.Pointer = strings.TrimPrefix(invalid.Pointer, "/changes/0")

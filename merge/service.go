@@ -54,6 +54,8 @@ type Service struct {
 	showInlineMax int
 	showInterval  time.Duration
 	snapEveryOps  int64
+	docOpsMax     int
+	docActorsMax  int
 	// The writer's own:
 	behind map[string]struct{} // sessions whose record was put off
 	toSnap map[string]struct{} // sessions that want a snapshot
@@ -78,6 +80,7 @@ func New(app core.App, c Config) *Service {
 		loads: make(chan struct{}, loadsMax),
 	}
 	s.showInlineMax, s.showInterval, s.snapEveryOps = showInlineMax, showInterval, snapEveryOps
+	s.docOpsMax, s.docActorsMax = docOpsMax, docActorsMax
 	s.toSnap = map[string]struct{}{}
 	s.writer = &writer{app: app, begin: s.newRound, maintain: s.maintain, queueJobs: c.QueueJobs, batchJobs: c.BatchJobs}
 	return s

@@ -96,6 +96,7 @@ func (b *Batch) Sign(req SignRequest) (Result, error) {
 	return b.Change(ChangeRequest{
 		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device,
 		Changes: []Change{{Op: OpAppend, Path: signoffsPrefix + req.Role, Value: value}},
+		decides: true,
 	})
 }
 
