@@ -60,6 +60,21 @@ func TestResolveConflict(t *testing.T) {
 	if err := w.app.DB().NewQuery("SELECT new_values FROM audit_log WHERE action = 'merge' ORDER BY seq DESC LIMIT 1").Row(&kept); err != nil || !strings.Contains(kept, "the gauge was read again") {
 		t.Errorf("audit entry: got %s (%v)", kept, err)
 	}
+	var pages []any
+	for cursor := ""; ; {
+		page := w.get("owner", "/history?limit=2&path="+path+"&cursor="+cursor).want(200)
+		for _, e := range page.items() {
+			pages = append(pages, e["n"])
+		}
+		if page.member("has_more") != true {
+			break
+		}
+		cursor = page.text("next_cursor")
+	}
+	if len(pages) != 3 || pages[0] != history[0]["n"] || pages[2] != history[2]["n"] {
+		t.Errorf("history by pages: got %v", pages)
+	}
+	w.get("owner", "/history?path="+path+"&cursor=x").want(400)
 	again := w.act("manager", "/conflicts/resolve", body).want(409)
 	if again.member("data").(map[string]any)["code"] != "settled" {
 		t.Errorf("decided twice: got %s", again.body)

@@ -84,6 +84,16 @@ func decodeCursor(text, list, filters string, ids *regexp.Regexp) (cursor, error
 	return c, nil
 }
 
+// digestOf names the filters of a list in its cursors.
+func digestOf(filters ...any) (string, error) {
+	raw, err := json.Marshal(filters)
+	if err != nil {
+		return "", fmt.Errorf("encode filters: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
 // A listing is one list operation: what to read and in which order.
 type listing struct {
 	collection string
@@ -121,12 +131,10 @@ func (c *call) list(in PageInput, l listing) ([]*core.Record, string, error) {
 
 // turn reads one page of query into rows and returns the cursor of the next page or "".
 func turn[R any](query *dbx.SelectQuery, in PageInput, l listing, rows *[]R, idOf func(R) string) (string, error) {
-	raw, err := json.Marshal(l.filters)
+	digest, err := digestOf(l.filters...)
 	if err != nil {
-		return "", fmt.Errorf("encode filters: %w", err)
+		return "", err
 	}
-	sum := sha256.Sum256(raw)
-	digest := hex.EncodeToString(sum[:8])
 	id, ids := cmp.Or(l.id, column(l.collection, collections.FieldID)), cmp.Or(l.ids, idPattern)
 	op, direction := "<", " DESC"
 	if l.order == oldestFirst {

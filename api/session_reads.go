@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,8 +105,9 @@ func (c *call) listConflicts(in *conflictsInput) (*one[whole[documentConflict]],
 
 type historyInput struct {
 	IDPath
-	Path  string `query:"path" required:"true" minLength:"1" maxLength:"1024" doc:"A JSON Pointer, or a document path"`
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Path   string `query:"path" required:"true" minLength:"1" maxLength:"1024" doc:"A JSON Pointer, or a document path"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"999" default:"100" doc:"Most entries in one page"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before; empty for the first page"`
 }
 
 type historyEntry struct {
@@ -127,16 +129,33 @@ type historyEntry struct {
 	Reason      string          `json:"reason,omitempty" doc:"That its author gave"`
 }
 
-func (c *call) history(in *historyInput) (*one[whole[historyEntry]], error) {
+func (c *call) history(in *historyInput) (*pageOutput[historyEntry], error) {
 	if err := c.mayView(in.ID); err != nil {
 		return nil, err
 	}
-	list, err := c.Merge.History(c.ctx(), in.ID, in.Path, in.Limit)
-	out := whole[historyEntry]{Data: make([]historyEntry, len(list))}
-	for i, e := range list {
-		out.Data[i] = historyEntry(e)
+	const name = "history"
+	filters, err := digestOf(in.ID, in.Path)
+	if err != nil {
+		return nil, err
 	}
-	return &one[whole[historyEntry]]{Body: out}, err
+	var before int64
+	if in.Cursor != "" {
+		at, err := decodeCursor(in.Cursor, name, filters, rowNumber)
+		if err != nil {
+			return nil, err
+		}
+		before, _ = strconv.ParseInt(at.After, 10, 64) // rowNumber matched
+	}
+	list, err := c.Merge.History(c.ctx(), in.ID, in.Path, before, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	next := ""
+	if len(list) > in.Limit {
+		list = list[:in.Limit]
+		next = cursor{List: name, Filters: filters, After: strconv.FormatInt(list[in.Limit-1].N, 10)}.encode()
+	}
+	return pageOf(list, next, func(e merge.HistoryEntry) (historyEntry, error) { return historyEntry(e), nil })
 }
 
 // bundle is a session with all that a device shows beside it.

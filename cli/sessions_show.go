@@ -103,7 +103,7 @@ func readSession(c *cobra.Command, s *merge.Service, id string, parts sessionPar
 	}
 	view.Path = parts.path
 	if parts.path != "" && (all || parts.history) {
-		if view.History, err = s.History(c.Context(), id, parts.path, 0); err != nil {
+		if view.History, err = s.History(c.Context(), id, parts.path, 0, 0); err != nil {
 			return view, sessionError(id, err)
 		}
 	}

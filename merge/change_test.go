@@ -190,7 +190,7 @@ func TestConflictsAndHistoryTellWhoWhenAndHavingSeenWhat(t *testing.T) {
 			t.Errorf("entries: got %+v, want ben and cleo, both having seen %v", got[0].Entries, first.Ops)
 		}
 	}
-	h, err := s.History(context.Background(), id, "items/FE-1/result", 0)
+	h, err := s.History(context.Background(), id, "items/FE-1/result", 0, 0)
 	if err != nil || len(h) != 3 {
 		t.Fatalf("history: got %+v (%v), want three operations", h, err)
 	}

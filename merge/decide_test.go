@@ -106,7 +106,7 @@ func TestReasonsAreTheAuthorsOwn(t *testing.T) {
 		{Op: OpAppend, Path: ReasonsPath, Value: []byte(`[1]`)},
 	}})
 	change(t, s, ChangeRequest{SessionID: id, UserID: "anna", Changes: []Change{set("title", `"B"`), set("title", `"C"`)}, Reason: "spelling"})
-	history, err := s.History(context.Background(), id, "title", 0)
+	history, err := s.History(context.Background(), id, "title", 0, 0)
 	if err != nil || len(history) != 3 || history[0].Reason != "spelling" || history[1].Reason != "spelling" || history[2].Reason != "" {
 		t.Errorf("history: got %+v (%v)", history, err)
 	}

@@ -33,10 +33,10 @@ type HistoryEntry struct {
 	Reason      string          `json:"reason,omitempty"`      // that its author gave
 }
 
-// History returns the newest operations on a path, newest first, at most limit of them and
-// never more than 1,000; limit 0 means that. path is as in a Change. Errors: ErrNoSession,
-// *InvalidError.
-func (s *Service) History(ctx context.Context, sessionID, path string, limit int) ([]HistoryEntry, error) {
+// History returns the newest operations on a path before a server position, newest first, at
+// most limit of them and never more than 1,000; limit 0 means that, before 0 the end of the
+// log. path is as in a Change. Errors: ErrNoSession, *InvalidError.
+func (s *Service) History(ctx context.Context, sessionID, path string, before int64, limit int) ([]HistoryEntry, error) {
 	if limit <= 0 || limit > readRowsMax {
 		limit = readRowsMax
 	}
@@ -56,11 +56,15 @@ func (s *Service) History(ctx context.Context, sessionID, path string, limit int
 	if err != nil {
 		return nil, err
 	}
+	upTo := at.n
+	if before > 0 {
+		upTo = min(upTo, before-1)
+	}
 	// Keys stand in one order in a canonical line, so an operation on the path holds this
 	// text. A value may hold it too: the parsed path decides.
 	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT o.n, o.recv, o.q, o.line, a.user, a.device FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor
 		WHERE o.doc = {:doc} AND o.n <= {:n} AND instr(CAST(o.line AS TEXT), {:path}) > 0 ORDER BY o.n DESC`).WithContext(ctx).
-		Bind(dbx.Params{"doc": at.id, "n": at.n, "path": `"p":"` + p + `"`}).Rows()
+		Bind(dbx.Params{"doc": at.id, "n": upTo, "path": `"p":"` + p + `"`}).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
 	}

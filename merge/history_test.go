@@ -24,7 +24,7 @@ func TestHistoryIsOneMoment(t *testing.T) {
 	go func() {
 		defer close(failed)
 		for {
-			list, err := s.History(context.Background(), id, "items/FE-1/remark", 2)
+			list, err := s.History(context.Background(), id, "items/FE-1/remark", 0, 2)
 			live := 0
 			for _, e := range list {
 				if e.Live {

@@ -107,7 +107,7 @@ func TestAdmission(t *testing.T) {
 	if state, err := s.State(context.Background(), id); err != nil || replica(t, s, id).Digest() != digestOf(t, state) {
 		t.Errorf("a replica at %d differs from the server (%v)", state.ServerSeq, err)
 	}
-	history, err := s.History(context.Background(), id, "title", 0)
+	history, err := s.History(context.Background(), id, "title", 0, 0)
 	if err != nil || !history[0].Admitted || history[0].Quarantined || !history[0].Live {
 		t.Errorf("history: got %+v (%v)", history, err)
 	}

@@ -83,7 +83,7 @@ func TestRedaction(t *testing.T) {
 	if err != nil || apply(before, &op, 0) != nil || before.Digest() != digestOf(t, state) {
 		t.Errorf("a replica that had the values differs from the server (%v)", err)
 	}
-	history, err := s.History(context.Background(), id, "items/A/remark", 0)
+	history, err := s.History(context.Background(), id, "items/A/remark", 0, 0)
 	if err != nil || len(history) != 2 || !history[0].Redacted || !history[0].Live || history[1].Live || history[0].UserID != "ben" {
 		t.Errorf("history: got %+v (%v)", history, err)
 	}
