@@ -41,7 +41,8 @@ func (s *service) bindSync(api huma.API) {
 			"q is 1 for an operation in quarantine, without effect, plus 2 for one that came when the session was locked. An operation at notes/admitted that is not in quarantine itself " +
 			"gives those named in its x their effect. Whoever could write to the session once and may not any more still delivers what they recorded, into quarantine. " +
 			"A device that meets another epoch than before, or gets 409 with code restored, talks to a log that came back from a backup: it forgets its cursor and sends again what the log lacks. " +
-			"Without operations only receives; with \"send_only\":true in the header only sends. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq).",
+			"Without operations only receives; with \"send_only\":true in the header only sends. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq). " +
+			"After missing send what comes before the first operation that names one of them: two devices that wait for each other's with all they have wait for ever.",
 		Responses: map[string]*huma.Response{"200": {Description: "The acknowledgement, then operations", Content: text}},
 	}, (*call).sync)
 	// Declared afterwards: earlier it would make huma read the body itself.

@@ -81,6 +81,7 @@ func (w *world) crash(i int) {
 	if m.ans != nil {
 		return
 	}
+	w.counts["transactions lost"]++
 	a := w.arrive(m.req, false)
 	w.wire = slices.Delete(w.wire, i, i+1)
 	if w.broken.ackBeforeCommit {

@@ -247,7 +247,10 @@ func (w *world) restoreServer() {
 		w.ledger.add(r)
 	}
 	w.unchanged()
-	w.oracle.restored = w.oracle.restored || len(before) > len(rows)
+	if len(before) > len(rows) {
+		w.oracle.restored = true
+		w.counts["servers restored that lacked something"]++
+	}
 	w.survey()
 }
 
@@ -262,6 +265,7 @@ func (w *world) restoreDevice(d *device) {
 	if tape == nil {
 		return
 	}
+	w.counts["tablets restored"]++
 	online := d.online
 	*d = *tape.copy()
 	d.online = online
