@@ -17,14 +17,14 @@ var controls = map[string]struct {
 	says   string
 	from   uint64
 }{
-	"acknowledged before the commit":         {broken{ackBeforeCommit: true}, "I1: ", 0},
-	"chains are not compared":                {broken{noChainCompare: true}, "I1: ", 0},
-	"issued again without the origin":        {broken{noOrigin: true}, "every act counts once: ", 0},
-	"quarantine is forgotten":                {broken{forgetQuarantine: true}, "position ", 0},
-	"a restored server is not filled again":  {broken{noRefill: true}, "I1: ", 0},
-	"requests wait as a whole for one dot":   {broken{wholeBatches: true}, "stuck: ", 0},
-	"names of another self are kept":         {broken{keepOwnNames: true}, "I4: ", 0},
-	"answers are taken for what is held now": {broken{trustAnswers: true}, "I1: ", 6700},
+	"acknowledged before the commit":           {broken{ackBeforeCommit: true}, "I1: ", 0},
+	"chains are not compared":                  {broken{noChainCompare: true}, "I1: ", 0},
+	"issued again without the origin":          {broken{noOrigin: true}, "every act counts once: ", 0},
+	"quarantine is forgotten":                  {broken{forgetQuarantine: true}, "position ", 0},
+	"a restored server is not filled again":    {broken{noRefill: true}, "I1: ", 0},
+	"requests wait as a whole for one dot":     {broken{wholeBatches: true}, "stuck: ", 1800},
+	"devices do not look before they refill":   {broken{hasty: true}, "I4: ", 300},
+	"devices do not say which epoch they know": {broken{noEpoch: true}, "I4: ", 4400},
 }
 
 // seedsToNotice bounds how long a broken promise may go unnoticed.

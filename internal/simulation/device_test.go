@@ -55,6 +55,11 @@ type device struct {
 	view   *crdt.Doc // rows, and what of own is not among them yet
 	behind bool      // view lacks some of own: what it names was not received again yet
 	denied bool      // the server does not tell it anything
+
+	// Of a device that has met another epoch, nil before:
+	met     map[crdt.Dot]bool     // what it has received of the present one
+	former  map[crdt.Dot][32]byte // what it knew by name before
+	strange map[crdt.Dot]bool     // names that mean something else now
 }
 
 func (d *device) cursor() int64 { return int64(len(d.rows)) }
@@ -66,6 +71,7 @@ func (d *device) copy() *device {
 	for actor, h := range d.own {
 		c.own[actor] = h.copy()
 	}
+	c.met, c.former, c.strange = maps.Clone(d.met), maps.Clone(d.former), maps.Clone(d.strange)
 	return &c
 }
 
@@ -131,7 +137,17 @@ func (d *device) waiting() (list []string) {
 
 // ask makes a request with up to most operations of actor, or none for "".
 func (w *world) ask(d *device, actor string, most, limit int) request {
-	req := request{user: d.user, since: d.cursor(), limit: limit, actor: actor}
+	req := request{user: d.user, epoch: d.epoch, since: d.cursor(), limit: limit, actor: actor, blind: d.denied}
+	if w.broken.noEpoch {
+		req.epoch = -1
+	}
+	if actor != "" {
+		if to := d.sayable(actor, uint64(most)); to > d.own[actor].acked {
+			h := d.own[actor]
+			req.lines, req.prev, req.head = h.lines[h.acked:to], h.chains[h.acked], h.chains[to]
+		}
+		return req
+	}
 	if actor == "" && d.denied {
 		// Who may not read learns of another epoch only from an acknowledgement, so it sends
 		// again what it sent last.
@@ -143,15 +159,32 @@ func (w *world) ask(d *device, actor string, most, limit int) request {
 		}
 		return req
 	}
-	if actor != "" {
-		h := d.own[actor]
-		to := min(h.acked+uint64(most), h.len())
-		if h.stop > h.acked {
-			to = min(to, h.stop)
-		}
-		req.lines, req.prev, req.head = h.lines[h.acked:to], h.chains[h.acked], h.chains[to]
-	}
 	return req
+}
+
+// sayable returns up to which of an actor's operations d may send now, at most most of them.
+// To a server that came back from a backup it sends only what names what it has received
+// from it: else another self of an author could have used a name again for something that
+// d's user has never seen. Who may not read has to take the risk.
+func (d *device) sayable(actor string, most uint64) uint64 {
+	h := d.own[actor]
+	to := min(h.acked+most, h.len())
+	if h.stop > h.acked {
+		to = min(to, h.stop)
+	}
+	if d.met == nil || d.denied {
+		return to
+	}
+	known := func(dot crdt.Dot) bool {
+		own := d.own[dot.Actor]
+		return dot.Seq == 0 || dot.Actor == actor || d.met[dot] || own != nil && dot.Seq <= own.acked
+	}
+	for i, op := range h.ops[h.acked:to] {
+		if !known(op.Ref) || slices.ContainsFunc(op.Seen, func(dot crdt.Dot) bool { return !known(dot) }) {
+			return h.acked + uint64(i)
+		}
+	}
+	return to
 }
 
 // hear is what d does with an answer.
@@ -187,22 +220,6 @@ func (w *world) hear(d *device, req request, a answer) {
 	if d.behind {
 		w.redraw(d)
 	}
-}
-
-// meet is another epoch than before: the server came back from a backup.
-func (w *world) meet(d *device, epoch int) {
-	first := d.epoch < 0
-	d.epoch = epoch
-	if first || w.broken.noRefill {
-		d.rows = d.rows[:0:0]
-		w.redraw(d)
-		return
-	}
-	d.rows = nil
-	for _, h := range d.own {
-		h.acked, h.stop, h.blocked = 0, 0, false
-	}
-	w.redraw(d)
 }
 
 func (w *world) refused(d *device, req request, r *refusal) {
@@ -248,7 +265,7 @@ func (w *world) acknowledged(d *device, req request, a answer) {
 		upTo(n)
 		return
 	}
-	if last := mustParse(req.lines[len(req.lines)-1]).Seq; last <= h.len() && h.chains[last] == req.head || w.broken.trustAnswers {
+	if last := mustParse(req.lines[len(req.lines)-1]).Seq; last <= h.len() && h.chains[last] == req.head {
 		upTo(last)
 	}
 	// Of an actor that it does not write under any more, others may simply know more.
@@ -260,6 +277,12 @@ func (w *world) acknowledged(d *device, req request, a answer) {
 // take adds the next row of the log.
 func (w *world) take(d *device, row merge.Row) {
 	op := mustParse(row.Line)
+	if sum, known := d.former[op.Dot]; known && sum != op.Sum() && !w.broken.hasty {
+		w.estranged(d, op.Dot)
+	}
+	if d.met != nil {
+		d.met[op.Dot] = true
+	}
 	if w.owner[op.Actor] == d.user {
 		h := w.history(d, op.Actor)
 		if op.Seq <= h.len() && !bytes.Equal(h.lines[op.Seq-1], row.Line) {
@@ -299,47 +322,5 @@ func (w *world) take(d *device, row merge.Row) {
 		if err := apply(d.view, &op, row.Quarantined); err != nil {
 			d.behind = true
 		}
-	}
-}
-
-// renew gives d a new actor id, if actor is the one it writes under, and issues again what
-// the log is not known to hold of actor's operations.
-func (w *world) renew(d *device, actor string, why *refusal) {
-	h := w.history(d, actor)
-	again := slices.Clone(h.ops[h.acked:])
-	w.reissued(d, actor, again, why)
-	h.cut(h.acked)
-	if actor == d.actor {
-		d.actor = w.newActor(d.user)
-	}
-	w.redraw(d)
-	reached, renamed := rebuilt(d.rows), map[crdt.Dot]crdt.Dot{}
-	for _, op := range again {
-		// Of its own operations, only those that were acknowledged are what the log has
-		// under their names.
-		keep := func(dot crdt.Dot) bool {
-			return reached.Has(dot) && (dot.Actor != actor || dot.Seq <= h.acked || w.broken.keepOwnNames)
-		}
-		claim, worth := op.Reissue(crdt.Dot{}, d.clock.Next(), keep)
-		// Reissue drops what never arrived; of that, what d issues again itself has a new name.
-		for _, dot := range op.Seen {
-			if name, is := renamed[dot]; is {
-				claim.Seen, worth = append(claim.Seen, name), true
-			}
-		}
-		if name, is := renamed[op.Ref]; is {
-			claim.Ref = name
-		}
-		act := w.oracle.origins[claim.Origin]
-		if w.broken.noOrigin {
-			claim.Origin = ""
-		}
-		if !worth {
-			w.oracle.goneActs[act] = true // a removal of what never arrived
-			w.counts["removals of nothing"]++
-			continue
-		}
-		renamed[op.Dot] = w.record(d, claim, act)
-		w.again(d, op, renamed)
 	}
 }

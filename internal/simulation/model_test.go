@@ -107,7 +107,7 @@ func (m *model) sync(req request) answer {
 	if req.lapsed && len(req.lines) == 0 {
 		return answer{epoch: -1, refused: &refusal{code: "denied"}}
 	}
-	if req.since > m.position() {
+	if req.epoch >= 0 && req.epoch != m.epoch || req.since > m.position() {
 		a.refused = &refusal{code: "restored"}
 		return a
 	}

@@ -12,12 +12,14 @@ import (
 // request is what a device sends, with what the server knows of its sender at that moment.
 type request struct {
 	user, actor string
+	epoch       int // that the device knows, -1 for none
 	since       int64
 	prev, head  [32]byte
 	lines       [][]byte
 	limit       int // rows in the answer
 
 	lapsed, supervisor bool
+	blind              bool // the device was told that it may not read
 }
 
 // answer is what comes back. Epochs are numbered in the order in which the server had them.

@@ -178,7 +178,7 @@ func (s *service) handle(req request, commit func(b *merge.Batch) error) answer 
 	n, err := s.merge.Position(ctx, s.session)
 	need(err)
 	a := answer{epoch: s.epochs[s.merge.Epoch()], n: n}
-	if req.since > n {
+	if req.epoch >= 0 && req.epoch != a.epoch || req.since > n {
 		a.refused = &refusal{code: "restored"}
 		return a
 	}

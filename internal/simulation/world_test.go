@@ -19,8 +19,8 @@ type broken struct {
 	forgetQuarantine bool // the server lets pass what has to wait for admission
 	noRefill         bool // devices do not send again what a restored server lacks
 	wholeBatches     bool // devices send nothing at all while something in the request is missing
-	keepOwnNames     bool // devices issue again with names that another self has used meanwhile
-	trustAnswers     bool // devices take an answer to lines they have given up for one about those they have
+	hasty            bool // devices send to a server of another epoch before they have looked what names mean there
+	noEpoch          bool // devices do not say which epoch they know
 }
 
 // message is a request or an answer on its way.
@@ -145,7 +145,7 @@ func (w *world) stored(req request, a answer, lapsed bool) {
 			fail("I1: position %d holds other bytes than were sent", r.N)
 		}
 		op := w.ledger.add(r)
-		w.witnessed(&op)
+		w.witnessed(&op, req.blind)
 		want := w.revoked[op.Actor] || lapsed || admits(&op) && (req.user != supervisor || lapsed)
 		if r.Quarantined != want || r.Late != w.locked {
 			fail("position %d, %s: got quarantined %t, late %t, want %t, %t", r.N, op.Dot, r.Quarantined, r.Late, want, w.locked)
