@@ -61,14 +61,22 @@ var kinds = []kind{
 	})},
 	{"back up the server", 10, func(w *world, _ *rand.Rand) { w.backupServer() }},
 	{"restore the server", 5, func(w *world, _ *rand.Rand) { w.restoreServer() }},
-	{"a right ends or returns", 12, onDevice(func(w *world, d *device, _ *rand.Rand) { w.lapsed[d.user] = !w.lapsed[d.user] })},
-	{"revoke an actor", 4, onDevice(func(w *world, d *device, _ *rand.Rand) {
+	{"a right ends or returns", 24, onDevice(func(w *world, d *device, r *rand.Rand) {
+		w.lapsed[d.user] = !w.lapsed[d.user] && r.IntN(4) == 0
+	})},
+	{"revoke an actor", 3, onDevice(func(w *world, d *device, _ *rand.Rand) {
 		if w.known[d.actor] {
 			w.revoked[d.actor] = true
 			w.server.revoke(d.actor)
 		}
 	})},
-	{"admit", 24, onDevice((*world).admit)},
+	{"admit", 36, func(w *world, r *rand.Rand) {
+		d := w.devices[0] // a supervisor's
+		if r.IntN(6) == 0 {
+			d = w.devices[r.IntN(len(w.devices))]
+		}
+		w.admit(d, r)
+	}},
 	{"lock or reopen", 6, func(w *world, _ *rand.Rand) {
 		w.locked = !w.locked
 		w.server.lock(w.locked)

@@ -262,6 +262,7 @@ func (w *world) counting() map[crdt.Dot]*crdt.Op {
 			first[act] = op
 		}
 	}
+	w.counts["operations issued again beside their original"] += len(effect) - len(first)
 	count := map[crdt.Dot]*crdt.Op{}
 	for _, op := range first {
 		count[op.Dot] = op
@@ -282,20 +283,29 @@ func (w *world) right(doc *crdt.Doc) {
 			}
 		}
 	}
+	elements := 0
 	for _, op := range count {
-		if op.Kind != crdt.Put {
+		var entries []crdt.Entry
+		switch op.Kind {
+		case crdt.Put:
+			entries = doc.Values(op.Path)
+		case crdt.Ins:
+			entries = doc.List(op.Path)
+		default:
 			continue
 		}
-		shown := slices.ContainsFunc(doc.Values(op.Path), func(e crdt.Entry) bool { return e.Dot == op.Dot })
-		if shown != !killed[op.Dot] {
+		shown := slices.ContainsFunc(entries, func(e crdt.Entry) bool { return e.Dot == op.Dot })
+		switch {
+		case shown != !killed[op.Dot]:
 			fail("I4: the value of %s: shown %t, replaced by an operation that names it %t", op.Dot, shown, killed[op.Dot])
-		}
-		if shown {
+		case shown && op.Kind == crdt.Put:
 			live++
+		case shown:
+			elements++
 		}
 	}
-	if live != doc.Live() {
-		fail("I4: %d values are live, %d of operations that count", doc.Live(), live)
+	if live != doc.Live() || elements != len(doc.List(steps)) {
+		fail("I4: %d values and %d elements are live, %d and %d of operations that count", doc.Live(), len(doc.List(steps)), live, elements)
 	}
 	for _, path := range slices.Sorted(maps.Keys(sums)) {
 		if got, _ := doc.Counter(path); got != sums[path] {

@@ -28,7 +28,10 @@ func (w *world) record(d *device, op crdt.Op, act int) crdt.Dot {
 	return op.Dot
 }
 
-const cells, counters = 3, 2
+const (
+	cells, counters = 3, 2
+	steps           = "steps" // the list
+)
 
 // write is one to three acts of d's user.
 func (w *world) write(d *device, r *rand.Rand) {
@@ -43,8 +46,8 @@ func (w *world) write(d *device, r *rand.Rand) {
 			path := "heads/" + strconv.Itoa(r.IntN(counters))
 			w.record(d, crdt.Op{Kind: crdt.Inc, Path: path, N: int64(1 + r.IntN(9))}, act)
 		case p < 17:
-			op := crdt.Op{Kind: crdt.Ins, Path: "steps", Val: strconv.Itoa(act)}
-			if list := d.view.List("steps"); len(list) > 0 && r.IntN(4) > 0 {
+			op := crdt.Op{Kind: crdt.Ins, Path: steps, Val: strconv.Itoa(act)}
+			if list := d.view.List(steps); len(list) > 0 && r.IntN(4) > 0 {
 				op.Ref = list[r.IntN(len(list))].Dot
 			}
 			w.record(d, op, act)
@@ -52,7 +55,7 @@ func (w *world) write(d *device, r *rand.Rand) {
 			path := "items/FE-" + strconv.Itoa(r.IntN(cells)) + "/result"
 			seen := dots(d.view.Values(path))
 			if r.IntN(3) == 0 {
-				path, seen = "steps", dots(d.view.List("steps"))
+				path, seen = steps, dots(d.view.List(steps))
 			}
 			if seen = someOf(r, seen); len(seen) > 0 {
 				w.record(d, crdt.Op{Kind: crdt.Rem, Path: path, Seen: seen}, act)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"firemode/crdt"
+	"firemode/merge"
 )
 
 // broken says which promise is broken on purpose.
@@ -20,6 +21,7 @@ type broken struct {
 	noRefill         bool // devices do not send again what a restored server lacks
 	wholeBatches     bool // devices send nothing at all while something in the request is missing
 	hasty            bool // devices send to a server of another epoch before they have looked what names mean there
+	noAdmission      bool // devices take an admission for a value like another
 	noEpoch          bool // devices do not say which epoch they know
 }
 
@@ -147,12 +149,25 @@ func (w *world) stored(req request, a answer, lapsed bool) {
 		op := w.ledger.add(r)
 		w.witnessed(&op, req.blind)
 		want := w.revoked[op.Actor] || lapsed || admits(&op) && (req.user != supervisor || lapsed)
+		w.tally(r, &op)
 		if r.Quarantined != want || r.Late != w.locked {
 			fail("position %d, %s: got quarantined %t, late %t, want %t, %t", r.N, op.Dot, r.Quarantined, r.Late, want, w.locked)
 		}
 	}
 	if chain := w.ledger.chains[req.actor]; chain != a.ack.Chain {
 		fail("I6: the chain of %s is not the one acknowledged", req.actor)
+	}
+}
+
+// tally counts what a row stands for, so that a test can tell a world in which it happens.
+func (w *world) tally(r merge.Row, op *crdt.Op) {
+	for what, is := range map[string]bool{
+		"rows in quarantine": r.Quarantined, "late rows": r.Late, "operations issued again": op.Origin != "",
+		"admissions": admits(op) && !r.Quarantined, "admissions in quarantine": admits(op) && r.Quarantined,
+	} {
+		if is {
+			w.counts[what]++
+		}
 	}
 }
 
