@@ -18,11 +18,11 @@ var controls = map[string]struct {
 	from   uint64
 }{
 	"acknowledged before the commit":           {broken{ackBeforeCommit: true}, "I1: ", 0},
-	"chains are not compared":                  {broken{noChainCompare: true}, "I1: ", 0},
-	"issued again without the origin":          {broken{noOrigin: true}, "every act counts once: ", 0},
+	"chains are not compared":                  {broken{noChainCompare: true}, "I1: ", 28},
+	"issued again without the origin":          {broken{noOrigin: true}, "every act counts once: ", 6},
 	"quarantine is forgotten":                  {broken{forgetQuarantine: true}, "position ", 0},
 	"admissions admit nothing":                 {broken{noAdmission: true}, "I3: ", 0},
-	"a restored server is not filled again":    {broken{noRefill: true}, "I1: ", 0},
+	"a restored server is not filled again":    {broken{noRefill: true}, "I1: ", 7},
 	"requests wait as a whole for one dot":     {broken{wholeBatches: true}, "stuck: ", 26_100},
 	"devices do not look before they refill":   {broken{hasty: true}, "I4: ", 500},
 	"devices do not say which epoch they know": {broken{noEpoch: true}, "I4: ", 1200},

@@ -100,7 +100,7 @@ func soaking() bool { return os.Getenv("FIREMODE_SOAK") != "" }
 // Whatever a seed does to the world, everything that was promised holds.
 func TestWorld(t *testing.T) {
 	t.Parallel()
-	seeds := 400
+	seeds := 250
 	if soaking() {
 		seeds = 50_000
 	}
