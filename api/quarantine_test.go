@@ -20,6 +20,7 @@ type tablet struct {
 	as    string
 	actor string
 	clock crdt.Clock
+	epoch string // that it names, when it does
 	chain [32]byte
 	seq   uint64
 	seen  []crdt.Dot // by whoever makes the next operations
@@ -50,7 +51,7 @@ func (d *tablet) sync(value string, paths ...string) answer {
 		lines.WriteByte('\n')
 	}
 	b64 := base64.StdEncoding.EncodeToString
-	head := fmt.Sprintf(`{"v":1,"since":0,"actor":"%s","from":%d,"prev":"%s","head":"%s"}`+"\n", d.actor, from, b64(prev[:]), b64(d.chain[:]))
+	head := fmt.Sprintf(`{"v":1,"epoch":"%s","since":0,"actor":"%s","from":%d,"prev":"%s","head":"%s"}`+"\n", d.epoch, d.actor, from, b64(prev[:]), b64(d.chain[:]))
 	return d.w.do(request{method: "POST", path: "/v1/tests/sessions/" + d.w.session + "/sync", as: d.as, body: head + lines.String(),
 		header: map[string]string{"Content-Type": "application/x-ndjson"}})
 }
@@ -168,5 +169,31 @@ func TestRestoredLogsAreNoticed(t *testing.T) {
 		if data := a.want(409).member("data").(map[string]any); data["code"] != "restored" || data["epoch"] != ops.text("epoch") || data["n"] != 1.0 {
 			t.Errorf("beyond the end: got %s", a.body)
 		}
+	}
+}
+
+// A device that names another epoch than the log has is told at once and nothing of its is
+// stored: the names in its operations may mean others' operations by now, which it would
+// replace without having seen them.
+func TestOperationsForAnotherEpochAreNotStored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.tablet("inspector")
+	d.sync(`"pass"`, "items/FE-001/result").want(200)
+	d.epoch = w.get("inspector", "/ops").want(200).text("epoch")
+	d.sync(`"pass"`, "items/FE-002/result").want(200)
+	own := d.epoch
+	d.epoch = "before the restore"
+	for name, a := range map[string]answer{
+		"with operations": d.sync(`"fail"`, "items/FE-003/result"),
+		"without": w.do(request{method: "POST", path: "/v1/tests/sessions/" + w.session + "/sync", as: "inspector",
+			body: `{"v":1,"epoch":"before the restore","since":0}`, header: map[string]string{"Content-Type": "application/x-ndjson"}}),
+	} {
+		if data := a.want(409).member("data").(map[string]any); data["code"] != "restored" || data["epoch"] != own {
+			t.Errorf("%s: got %s, want code restored and epoch %s", name, a.body, own)
+		}
+	}
+	if n := len(w.get("inspector", "/ops").want(200).items()); n != 2 {
+		t.Errorf("got %d operations in the log, want 2", n)
 	}
 }

@@ -61,7 +61,7 @@ func (c *call) listOps(in *listOpsInput) (*one[opsAnswer], error) {
 	if err := c.mayView(in.ID); err != nil {
 		return nil, err
 	}
-	if err := c.checkCursor(in.ID, in.After); err != nil {
+	if err := c.checkCursor(in.ID, "", in.After); err != nil {
 		return nil, err
 	}
 	rows, err := c.Merge.Ops(c.ctx(), in.ID, in.After, in.Limit)

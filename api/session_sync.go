@@ -36,12 +36,14 @@ func (s *service) bindSync(api huma.API) {
 	register(api, huma.Operation{
 		OperationID: "sync-session", Method: http.MethodPost, Path: "/v1/tests/sessions/{id}/sync", Tags: []string{"sessions"}, DefaultStatus: http.StatusOK,
 		Summary: "Send and receive operations of a document",
-		Description: "Lines of JSON, gzip allowed. Request: a header {\"v\":1,\"since\":n,\"actor\":\"…\",\"from\":seq,\"prev\":\"base64\",\"head\":\"base64\"}, then the actor's operations in order. " +
+		Description: "Lines of JSON, gzip allowed. Request: a header {\"v\":1,\"epoch\":\"…\",\"since\":n,\"actor\":\"…\",\"from\":seq,\"prev\":\"base64\",\"head\":\"base64\"}, then the actor's operations in order. " +
 			"Answer: {\"epoch\",\"acked\",\"chain\",\"n\",\"added\",\"duplicates\",\"late\",\"quarantined\",\"more\"}, then {\"n\",\"r\",\"q\",\"op\"} for each operation after since, op byte for byte as its author wrote it. " +
 			"q is 1 for an operation in quarantine, without effect, plus 2 for one that came when the session was locked. An operation at notes/admitted that is not in quarantine itself " +
 			"gives those named in its x their effect; one at notes/redacted erases their values. An operation whose value was erased comes with \"h\", the SHA-256 of its original line. Whoever could write to the session once and may not any more still delivers what they recorded, into quarantine. " +
 			"A device that meets another epoch than before, or gets 409 with code restored, talks to a log that came back from a backup: it forgets its cursor and sends again what the log lacks. " +
-			"Without operations only receives; with \"send_only\":true in the header only sends. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq).",
+			"A device names the epoch it knows in the header, so that nothing of its is stored before it knows what the names in its operations mean now. " +
+			"Without operations only receives; with \"send_only\":true in the header only sends. Everything may be repeated. 409 says in data.code why nothing was stored: gap (want), fork, missing (dots), chain (seq). " +
+			"After missing send what comes before the first operation that names one of them: two devices that wait for each other's with all they have wait for ever.",
 		Responses: map[string]*huma.Response{"200": {Description: "The acknowledgement, then operations", Content: text}},
 	}, (*call).sync)
 	// Declared afterwards: earlier it would make huma read the body itself.
@@ -51,6 +53,7 @@ func (s *service) bindSync(api huma.API) {
 // syncHeader is the first line of a sync request.
 type syncHeader struct {
 	V     int    `json:"v"`
+	Epoch string `json:"epoch"` // that the device knows; "" for none
 	Since int64  `json:"since"`
 	Actor string `json:"actor"`
 	From  uint64 `json:"from"`
@@ -72,7 +75,7 @@ func (c *call) sync(in *IDPath) (*written, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkCursor(in.ID, head.Since); err != nil {
+	if err := c.checkCursor(in.ID, head.Epoch, head.Since); err != nil {
 		return nil, err
 	}
 	req.SessionID, req.UserID, req.Since = in.ID, c.auth().Id, head.Since
@@ -108,17 +111,19 @@ func (c *call) sync(in *IDPath) (*written, error) {
 	}}, nil
 }
 
-// checkCursor refuses a position that the log does not have (yet again): the server was
-// restored from a backup, and the device does not know.
-func (c *call) checkCursor(sessionID string, since int64) error {
-	if since == 0 {
+// checkCursor refuses a position that the log does not have (yet again), and one of another
+// epoch: the server was restored from a backup, and the device does not know. Its operations
+// may name others by names that mean something else by now.
+func (c *call) checkCursor(sessionID, epoch string, since int64) error {
+	moved := epoch != "" && epoch != c.Merge.Epoch()
+	if since == 0 && !moved {
 		return nil
 	}
 	n, err := c.Merge.Position(c.ctx(), sessionID)
-	if err != nil || since <= n {
+	if err != nil || since <= n && !moved {
 		return err
 	}
-	return conflict("The log does not go that far: the server was restored from a backup. Start from the beginning.",
+	return conflict("The log is not the one that the device knows: the server was restored from a backup. Start from the beginning.",
 		map[string]any{"code": "restored", "n": n, "epoch": c.Merge.Epoch()})
 }
 
@@ -174,7 +179,7 @@ func (c *call) readSync() (syncHeader, merge.SyncRequest, error) {
 	d := json.NewDecoder(bytes.NewReader(lines[0]))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&head); err != nil {
-		return head, req, invalid("", "the header line must be {v, since, actor, from, prev, head} and may have send_only")
+		return head, req, invalid("", "the header line must be {v, since, actor, from, prev, head} and may have epoch and send_only")
 	}
 	switch {
 	case head.V != 1:

@@ -20,6 +20,7 @@ type Config struct {
 	// RecordInterval is the least time between two update events of one session's record.
 	// Default 300 ms.
 	RecordInterval time.Duration
+	SnapshotOps    int // operations from one snapshot of a document to the next; default 2,000
 }
 
 func (c *Config) defaults() {
@@ -35,6 +36,7 @@ func (c *Config) defaults() {
 	set(&c.BatchJobs, batchJobsDefault)
 	set(&c.CacheDocs, cacheDocsDefault)
 	set(&c.CacheOps, cacheOpsDefault)
+	set(&c.SnapshotOps, snapEveryOps)
 	if c.RecordInterval <= 0 {
 		c.RecordInterval = recordIntervalDefault
 	}
@@ -79,7 +81,7 @@ func New(app core.App, c Config) *Service {
 		feed:  newFeed(app, c.RecordInterval),
 		loads: make(chan struct{}, loadsMax),
 	}
-	s.showInlineMax, s.showInterval, s.snapEveryOps = showInlineMax, showInterval, snapEveryOps
+	s.showInlineMax, s.showInterval, s.snapEveryOps = showInlineMax, showInterval, int64(c.SnapshotOps)
 	s.docOpsMax, s.docActorsMax = docOpsMax, docActorsMax
 	s.toSnap = map[string]struct{}{}
 	s.writer = &writer{app: app, begin: s.newRound, maintain: s.maintain, queueJobs: c.QueueJobs, batchJobs: c.BatchJobs}
