@@ -17,7 +17,9 @@
 //
 // What it promises:
 //   - What was acknowledged is in the log for good, byte for byte as its author sent it,
-//     at one dense server position n per document.
+//     at one dense server position n per document. A power cut takes nothing of it, nor its
+//     audit entry, and leaves no request by half: internal/powercut cuts the power at any
+//     moment of a run, on a disk that loses, tears and reorders whatever was not synced.
 //   - The record and the log change in the same transaction. A record above 64 KiB is put
 //     off for a second or more, so that the cost of an operation does not grow with the
 //     document; its server_seq says which position it shows, Service.Document is always up
