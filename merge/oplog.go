@@ -213,6 +213,11 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 			return fmt.Errorf("insert document: %w", err)
 		}
 	}
+	last := e.ops[len(e.ops)-1].Seq
+	// The head first: the mirror's log then takes the operations below it as one run.
+	if err := r.exec(sqlSetHead, dbx.Params{"doc": d.id, "actor": e.actor.id, "seq": int64(last), "chain": e.chain[:]}); err != nil {
+		return fmt.Errorf("set head: %w", err)
+	}
 	if err := r.insertOps(d, e); err != nil {
 		return fmt.Errorf("insert operations: %w", err)
 	}
@@ -221,10 +226,6 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 		d.n++
 		sum := e.ops[i].Sum()
 		rows[i] = newRow(d.n, e.recv, e.flags, sum[:], e.lines[i])
-	}
-	last := e.ops[len(e.ops)-1].Seq
-	if err := r.exec(sqlSetHead, dbx.Params{"doc": d.id, "actor": e.actor.id, "seq": int64(last), "chain": e.chain[:]}); err != nil {
-		return fmt.Errorf("set head: %w", err)
 	}
 	d.heads[e.actor.key] = &head{actor: e.actor.id, seq: last, chain: e.chain}
 	for i := range e.ops {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // apply carries the log from the session's position through the entry at `through`, the end of a source transaction,
@@ -60,7 +61,7 @@ func (x *txn) applyLog(ctx context.Context, src *source) error {
 				return err
 			}
 		}
-		if err := x.applyEntries(ctx, entries); err != nil {
+		if err := x.applyEntries(ctx, src, entries); err != nil {
 			return err
 		}
 		next = entries[len(entries)-1].seq
@@ -72,15 +73,20 @@ func (x *txn) applyLog(ctx context.Context, src *source) error {
 }
 
 // applyEntries folds runs of row entries to the newest per row and applies what stands between them in order.
-func (x *txn) applyEntries(ctx context.Context, entries []entry) error {
+func (x *txn) applyEntries(ctx context.Context, src *source, entries []entry) error {
 	start := 0
 	for i := 0; i <= len(entries); i++ {
-		if i < len(entries) && entries[i].op <= opDelete {
+		if i < len(entries) && (entries[i].op <= opDelete || entries[i].op == opAppended) {
 			continue
 		}
-		if err := x.applyRows(ctx, entries[start:i]); err != nil {
+		rows, err := x.expand(ctx, src, entries[start:i])
+		if err != nil {
 			return err
 		}
+		if err := x.applyRows(ctx, rows); err != nil {
+			return err
+		}
+		x.redactLeaks(entries[start:i])
 		if i < len(entries) {
 			if err := x.applyMarker(ctx, entries[i]); err != nil {
 				return err
@@ -90,6 +96,38 @@ func (x *txn) applyEntries(ctx context.Context, entries []entry) error {
 	}
 	x.journal(entries)
 	return nil
+}
+
+// redactLeaks takes out of entries, before they go into the journal, what a sealed column must not let out.
+func (x *txn) redactLeaks(entries []entry) {
+	for i := range entries {
+		e := &entries[i]
+		if t := x.reg.table(e.coll); t != nil && e.img != nil && t.leaks(e.img) {
+			e.img = redact(t, e.img)
+		}
+	}
+}
+
+// expand puts the rows of runs into a run of row entries, which it returns as it is when there is none.
+func (x *txn) expand(ctx context.Context, src *source, entries []entry) ([]entry, error) {
+	if !slices.ContainsFunc(entries, func(e entry) bool { return e.op == opAppended }) {
+		return entries, nil
+	}
+	out := make([]entry, 0, 2*len(entries))
+	for i := range entries {
+		e := &entries[i]
+		t := x.reg.table(e.coll)
+		if e.op != opAppended || t == nil { // applyRows reports the table
+			out = append(out, *e)
+			continue
+		}
+		rows, err := src.expand(ctx, t, e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rows...)
+	}
+	return out, nil
 }
 
 func (x *txn) applyRows(ctx context.Context, run []entry) error {
@@ -107,9 +145,6 @@ func (x *txn) applyRows(ctx context.Context, run []entry) error {
 		}
 		if newest[row{e.coll, e.pk}] == i {
 			changes = append(changes, newChange(t, e.pk, e.op, e.seq, e.at, e.img))
-		}
-		if e.op != opDelete && t.leaks(e.img) {
-			e.img = redact(t, e.img) // for the journal
 		}
 	}
 	if len(changes) == 0 {

@@ -18,6 +18,8 @@ const (
 	// chunkMaxRows and chunkMaxBytes bound what is in memory: pgx buffers a whole pipeline.
 	chunkMaxRows  = 1000
 	chunkMaxBytes = 4 << 20
+	// appendedRowBytes is what a row of a run counts for: some 450 bytes as an image, mostly.
+	appendedRowBytes = 1 << 10
 )
 
 // Pos is a position in the log of one source. Seq 0 is before the first entry.
@@ -144,6 +146,9 @@ func (s *source) entries(ctx context.Context, after, through int64) ([]entry, er
 			return nil, fmt.Errorf("%w: log: %w", errSource, err)
 		}
 		size += len(e.img) + len(e.pk) + 64
+		if r, ok := parseRun(e.pk); ok && e.op == opAppended {
+			size += int(r.rows()) * appendedRowBytes // they are read when their turn comes
+		}
 		out = append(out, e)
 	}
 	if err := rows.Err(); err != nil {

@@ -18,6 +18,8 @@ type PlainTable struct {
 	Name    string
 	Key     []string // primary key columns, integers or text; joined by "/" they are the mirror's text id
 	Columns []Column // what is mirrored beside the id; Field may be left empty
+	// Appended is set when rows come in runs. It MUST NOT change while entries of the log wait.
+	Appended *Appended
 }
 
 // Mirrored is FireMode's own Source: the mirrored collections and the operation log with the names it refers to.
@@ -42,7 +44,7 @@ func Mirrored() Source {
 				{Name: "seq", Kind: KindInteger}, {Name: "recv", Kind: KindInteger}, {Name: "q", Kind: KindInteger},
 				{Name: "hash", Kind: KindBytes},
 				{Name: "line", Kind: KindText}, // exact bytes: jsonb would break the hash over it
-			}},
+			}, Appended: &Appended{Heads: collections.TableCRDTHeads, Group: []string{"doc", "actor"}, Number: "seq"}},
 		},
 	}
 }

@@ -52,6 +52,8 @@ type Table struct {
 	Key     []string `json:"key,omitempty"`
 	Columns []Column `json:"columns"`
 	Unique  []Unique `json:"unique,omitempty"`
+	// Appended is set for a plain table whose rows come in runs.
+	Appended *Appended `json:"appended,omitempty"`
 }
 
 // Unique is a unique index, with the conditions of a partial one.
@@ -101,7 +103,7 @@ func decodeTable(text string) (*Table, error) {
 }
 
 func (p PlainTable) table() *Table {
-	t := &Table{Coll: p.Name, Name: p.Name, Key: p.Key, Columns: append([]Column(nil), p.Columns...)}
+	t := &Table{Coll: p.Name, Name: p.Name, Key: p.Key, Columns: append([]Column(nil), p.Columns...), Appended: p.Appended}
 	for i := range t.Columns {
 		if t.Columns[i].Field == "" {
 			t.Columns[i].Field = t.Columns[i].Name

@@ -8,12 +8,13 @@ import (
 
 // Operations of a log entry, as stored.
 const (
-	opInsert  = 1
-	opUpdate  = 2
-	opDelete  = 3
-	opBarrier = 4 // the table has this shape from here on
-	opDropped = 5 // the collection was deleted
-	opResync  = 6 // rows were not captured: compare them all
+	opInsert   = 1
+	opUpdate   = 2
+	opDelete   = 3
+	opBarrier  = 4 // the table has this shape from here on
+	opDropped  = 5 // the collection was deleted
+	opResync   = 6 // rows were not captured: compare them all
+	opAppended = 7 // a run of rows was appended: the key says which
 )
 
 // nowMillis is the commit clock of the log, in SQLite's words.
@@ -59,8 +60,8 @@ func (t *Table) imageExpr(row string) string {
 type trigger struct{ name, sql string }
 
 func triggerNames(coll string) []string {
-	names := make([]string, 0, 4)
-	for _, suffix := range []string{"i", "u", "k", "d"} {
+	names := make([]string, 0, 6)
+	for _, suffix := range []string{"i", "u", "k", "d", "hi", "hu"} {
 		names = append(names, "_pgsync_"+coll+"_"+suffix)
 	}
 	return names
@@ -69,7 +70,7 @@ func triggerNames(coll string) []string {
 // logInsert is the conflict policy a trigger body uses; see triggers.
 const logInsert = "INSERT"
 
-// triggers are the four that capture a table. The body MUST be a plain INSERT into a table without UNIQUE: the conflict
+// triggers are the four that capture a table, and two on the table of heads where rows come in runs. The body MUST be a plain INSERT into a table without UNIQUE: the conflict
 // policy of the outer statement replaces one written inside a trigger, so that under UPDATE OR IGNORE an entry of an
 // INSERT OR REPLACE would vanish while the row changes.
 func (t *Table) triggers() []trigger { return t.triggersWith(logInsert) }
@@ -99,11 +100,26 @@ func (t *Table) triggersWith(insert string) []trigger {
 		return trigger{name, fmt.Sprintf("CREATE TRIGGER %s AFTER %s ON %s%s BEGIN %s END",
 			quoteIdent(name), when, quoteIdent(t.Name), cond, body)}
 	}
-	return []trigger{
-		create(names[0], "INSERT", "", body(opInsert, "NEW.", t.imageExpr("NEW."))),
+	inserted := ""
+	var heads []trigger
+	if a := t.Appended; a != nil {
+		inserted = a.unannounced()
+		entry := func(first string) string {
+			return fmt.Sprintf("%s INTO _pgsync_log(coll,pk,op,at,nonce,img) VALUES(%s,%s,%d,%s,random(),NULL);",
+				insert, quoteText(t.Coll), a.runExpr(first), opAppended, nowMillis)
+		}
+		number, table := quoteIdent(a.Number), quoteIdent(a.Heads)
+		heads = []trigger{
+			{names[4], fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s BEGIN %s END", quoteIdent(names[4]), table, entry("1"))},
+			{names[5], fmt.Sprintf("CREATE TRIGGER %s AFTER UPDATE OF %s ON %s WHEN NEW.%s>OLD.%s BEGIN %s END",
+				quoteIdent(names[5]), number, table, number, number, entry("(OLD."+number+"+1)"))},
+		}
+	}
+	return append([]trigger{
+		create(names[0], "INSERT", inserted, body(opInsert, "NEW.", t.imageExpr("NEW."))),
 		create(names[1], update, "", body(opUpdate, "NEW.", t.imageExpr("NEW."))),
 		// A changed id is a delete of the old one; in its own trigger it costs ordinary updates nothing.
 		create(names[2], "UPDATE OF "+key, " WHEN "+t.keyExpr("OLD.")+" IS NOT "+t.keyExpr("NEW."), body(opDelete, "OLD.", "NULL")),
 		create(names[3], "DELETE", "", body(opDelete, "OLD.", "NULL")),
-	}
+	}, heads...)
 }
