@@ -94,11 +94,11 @@ func enumerate(events []event, yield func([]event)) {
 			continue
 		}
 		// Issued again: one that arrived, and one that never does.
-		if again, ok := events[0].op.Reissue(base.Dot, base.Time, func(d Dot) bool { return slices.Contains(dots, d) }); ok {
+		if again, ok := events[0].op.Reissue(base.Dot, base.Time, same(func(d Dot) bool { return slices.Contains(dots, d) })); ok {
 			add(again)
 		}
 		lost := Op{Dot: Dot{"z", 1}, Kind: Put, Path: "p", Val: "5", Seen: dots[:1]}
-		again, _ := lost.Reissue(base.Dot, base.Time, func(Dot) bool { return true })
+		again, _ := lost.Reissue(base.Dot, base.Time, same(func(Dot) bool { return true }))
 		add(again)
 	}
 }

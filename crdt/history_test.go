@@ -179,7 +179,7 @@ func play(choose chooser, steps int) *history {
 			if len(candidates) == 0 {
 				continue
 			}
-			o, ok := candidates[choose(len(candidates))].Reissue(Dot{p.actor, p.seq + 1}, lyingTime(choose), p.doc.Has)
+			o, ok := candidates[choose(len(candidates))].Reissue(Dot{p.actor, p.seq + 1}, lyingTime(choose), same(p.doc.Has))
 			if !ok {
 				continue
 			}
@@ -210,6 +210,16 @@ func play(choose chooser, steps int) *history {
 		}
 	}
 	return h
+}
+
+// same is for Reissue: what is kept keeps its name.
+func same(keep func(Dot) bool) func(Dot) (Dot, bool) {
+	return func(dot Dot) (Dot, bool) {
+		if !keep(dot) {
+			return Dot{}, false
+		}
+		return dot, true
+	}
 }
 
 // lyingTime is a clock that goes back and forth.

@@ -213,6 +213,44 @@ func (p *jsPeer) compareHistory(t testing.TB, seed uint64) string {
 	return ""
 }
 
+// compareReissue asks for the operations of a history issued again, some of the dots they name
+// gone and some under a new name, and returns one on which the answers differ, or "".
+func (p *jsPeer) compareReissue(seed uint64) string {
+	pick := seeded(seed)
+	names := map[string]string{}
+	for i, e := range play(pick, 30).events {
+		if e.op == nil {
+			continue
+		}
+		dot := Dot{"again", uint64(i + 1)}
+		again, ok := e.op.Reissue(dot, NewTime(uint64(i), 1), func(d Dot) (Dot, bool) {
+			name, _ := ParseDot(names[d.String()])
+			return name, name.Seq > 0
+		})
+		want := ""
+		if ok {
+			line, _, err := again.Encode()
+			if err != nil {
+				return err.Error()
+			}
+			want = string(line)
+		}
+		var got jsVerdict
+		line := string(e.op.AppendJSON(nil))
+		p.ask(map[string]any{"reissue": map[string]any{"line": line, "actor": "again", "seq": i + 1, "time": NewTime(uint64(i), 1).String(), "names": names}}, &got)
+		if got.Again != want {
+			return line + ": got " + got.Again + ", want " + want
+		}
+		switch pick(3) {
+		case 0:
+			names[e.op.Dot.String()] = e.op.Dot.String()
+		case 1:
+			names[e.op.Dot.String()] = dot.String()
+		}
+	}
+	return ""
+}
+
 // compareLines asks for damaged lines and returns one on which the verdicts differ, or "".
 func (p *jsPeer) compareLines(seed uint64) string {
 	random := rand.New(rand.NewPCG(seed, 3))
@@ -253,6 +291,9 @@ func TestJavaScriptSaysTheSame(t *testing.T) {
 		if diff := p.compareHistory(t, seed); diff != "" {
 			t.Fatalf("seed %d: %s", seed, diff)
 		}
+		if diff := p.compareReissue(seed); diff != "" {
+			t.Fatalf("seed %d: issued again: %s", seed, diff)
+		}
 		if line := p.compareLines(seed); line != "" {
 			_, err := ParseOp([]byte(line))
 			t.Fatalf("seed %d: %s: JavaScript says otherwise than %v", seed, line, err)
@@ -284,6 +325,8 @@ func TestJavaScriptMistakesAreFound(t *testing.T) {
 		"keys in any order":          {"key <= members.at(-1)[0]", "false"},
 		"a redacted value stays":     {"if (o.val) this.#ops[i] = redacted(o);", ""},
 		"redaction by value alone":   {"o.val && print(o.val)", "o.val"},
+		"old names are kept":         {"o.seen.map(name)", "o.seen.map((dot) => name(dot) && dot)"},
+		"issued again without root":  {"origin: o.origin || o.sum", "origin: o.sum"},
 		"any escape":                 {"if (this.strict && JSON.stringify(content) !== raw)", "if (false)"},
 		"a chain of lines, not sums": {"sha256(unhex(previous + op.sum))", "sha256(utf8.encode(previous + op.line))"},
 	} {
@@ -304,7 +347,7 @@ func TestJavaScriptMistakesAreFound(t *testing.T) {
 				}
 			}
 			for seed := range uint64(600) {
-				if p.compareHistory(t, seed) != "" || p.compareLines(seed) != "" {
+				if p.compareHistory(t, seed) != "" || p.compareLines(seed) != "" || p.compareReissue(seed) != "" {
 					return
 				}
 			}

@@ -169,19 +169,23 @@ func (o *Op) OriginHash() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Reissue returns the operation to send again under a new actor after a fork. keep says
-// which of the dots o names have reached the server; the others are dropped, and an element
-// to follow that is dropped becomes the head of the list. It reports false when nothing is
-// left to do: a rem whose targets never arrived. keep MUST NOT be nil.
-func (o *Op) Reissue(dot Dot, t Time, keep func(Dot) bool) (Op, bool) {
+// Reissue returns the operation to send again under a new actor after a fork. name gives the
+// present name of a dot that o names: itself when it has reached the server, its new name when
+// it is another of the author's own that was issued again just now, and false when it is gone,
+// which drops it; an element to follow that is dropped becomes the head of the list. Reissue
+// reports false when nothing is left to do: a rem whose targets never arrived, or a value that
+// was erased. name MUST NOT be nil.
+func (o *Op) Reissue(dot Dot, t Time, name func(Dot) (Dot, bool)) (Op, bool) {
 	again := Op{Dot: dot, Time: t, Kind: o.Kind, Path: o.Path, Val: o.Val, N: o.N, Origin: o.OriginHash()}
-	if o.Ref.Seq != 0 && keep(o.Ref) {
-		again.Ref = o.Ref
-	}
-	for _, seen := range o.Seen {
-		if keep(seen) {
-			again.Seen = append(again.Seen, seen)
+	if o.Ref.Seq != 0 {
+		if present, ok := name(o.Ref); ok {
+			again.Ref = present
 		}
 	}
-	return again, o.Kind != Rem || len(again.Seen) > 0
+	for _, seen := range o.Seen {
+		if present, ok := name(seen); ok {
+			again.Seen = append(again.Seen, present)
+		}
+	}
+	return again, (o.Kind != Rem || len(again.Seen) > 0) && !IsRedacted(o.Val)
 }

@@ -36,7 +36,7 @@ func TestRestoredTablet(t *testing.T) {
 	reissue := func(o *Op) Op {
 		t.Helper()
 		seq++
-		again, ok := o.Reissue(Dot{"t2", seq}, Time(10+seq), server.Has)
+		again, ok := o.Reissue(Dot{"t2", seq}, Time(10+seq), same(server.Has))
 		if !ok {
 			t.Fatalf("%s: nothing to issue again", o.Dot)
 		}
@@ -72,7 +72,7 @@ func TestRestoredTablet(t *testing.T) {
 func TestClaimCannotSilence(t *testing.T) {
 	t.Parallel()
 	lost := Op{Dot: Dot{"old", 1}, Kind: Put, Path: "items/a/result", Val: `"fail"`}
-	honest, _ := lost.Reissue(Dot{"m", 1}, 1, func(Dot) bool { return true })
+	honest, _ := lost.Reissue(Dot{"m", 1}, 1, same(func(Dot) bool { return true }))
 	stranger := Op{Dot: Dot{"a", 1}, Kind: Put, Path: "items/a/result", Val: `"pass"`, Origin: honest.Origin}
 	for _, order := range [][]*Op{{&honest, &stranger}, {&stranger, &honest}} {
 		d := New()
@@ -178,16 +178,23 @@ func TestReissueDropsWhatNeverArrived(t *testing.T) {
 	t.Parallel()
 	arrived := func(d Dot) bool { return d.Actor == "here" }
 	o := Op{Dot: Dot{"a", 1}, Kind: Rem, Path: "p", Seen: []Dot{{"gone", 1}, {"here", 1}}}
-	again, ok := o.Reissue(Dot{"b", 1}, 2, arrived)
+	again, ok := o.Reissue(Dot{"b", 1}, 2, same(arrived))
 	if !ok || fmt.Sprint(again.Seen) != "[here.1]" || again.Check() != nil {
 		t.Errorf("got %+v, %v", again, ok)
 	}
 	o.Seen = o.Seen[:1]
-	if _, ok := o.Reissue(Dot{"b", 1}, 2, arrived); ok {
+	if _, ok := o.Reissue(Dot{"b", 1}, 2, same(arrived)); ok {
 		t.Error("a rem with nothing left to remove was issued again")
 	}
+	renamed := func(d Dot) (Dot, bool) { return Dot{"b", d.Seq + 10}, d.Actor == "gone" }
+	if again, ok := o.Reissue(Dot{"b", 1}, 2, renamed); !ok || fmt.Sprint(again.Seen) != "[b.11]" {
+		t.Errorf("the author's own, issued again: got %+v, %v", again, ok)
+	}
 	ins := Op{Dot: Dot{"a", 1}, Kind: Ins, Path: "p", Val: "1", Ref: Dot{"gone", 1}}
-	if again, ok := ins.Reissue(Dot{"b", 1}, 2, arrived); !ok || again.Ref != (Dot{}) {
+	if again, ok := ins.Reissue(Dot{"b", 1}, 2, renamed); !ok || again.Ref != (Dot{"b", 11}) {
+		t.Errorf("got %+v, %v; want the new name", again, ok)
+	}
+	if again, ok := ins.Reissue(Dot{"b", 1}, 2, same(arrived)); !ok || again.Ref != (Dot{}) {
 		t.Errorf("got %+v, %v; want the head of the list", again, ok)
 	}
 }
@@ -198,8 +205,8 @@ func TestReissueKeepsTheRoot(t *testing.T) {
 	t.Parallel()
 	all := func(Dot) bool { return true }
 	root := Op{Dot: Dot{"a", 1}, Kind: Inc, Path: "heads", N: 4}
-	middle, _ := root.Reissue(Dot{"b", 1}, 1, all)
-	end, _ := middle.Reissue(Dot{"c", 1}, 2, all)
+	middle, _ := root.Reissue(Dot{"b", 1}, 1, same(all))
+	end, _ := middle.Reissue(Dot{"c", 1}, 2, same(all))
 	d := New()
 	for _, o := range []*Op{&end, &root} {
 		if _, err := d.Apply(o); err != nil {

@@ -34,6 +34,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     let a;
     if (q.line !== undefined) a = verdict(() => { const { line, ...o } = m.parseOp(q.line); return { again: m.encodeOp(o).line }; });
     else if (q.raw !== undefined) a = verdict(() => { const canonical = m.canonicalJSON(q.raw); return { canonical, rendered: m.render(canonical) }; });
-    else a = history(q);
+    else if (q.reissue) {
+        const { line, actor, seq, time, names } = q.reissue;
+        a = { again: m.reissue(m.parseOp(line), actor, seq, time, (dot) => names[dot] ?? "")?.line ?? "" };
+    } else a = history(q);
     process.stdout.write(JSON.stringify(a) + "\n");
 }

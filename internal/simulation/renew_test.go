@@ -59,17 +59,12 @@ func (w *world) renew(d *device, actor string, why *refusal) {
 	w.redraw(d)
 	reached, renamed := rebuilt(d.rows), map[crdt.Dot]crdt.Dot{}
 	for _, op := range again {
-		keep := func(dot crdt.Dot) bool { return reached.Has(dot) && !d.strange[dot] }
-		claim, worth := op.Reissue(crdt.Dot{}, d.clock.Next(), keep)
-		// Reissue drops what never arrived; of that, what d issues again itself has a new name.
-		for _, dot := range op.Seen {
+		claim, worth := op.Reissue(crdt.Dot{}, d.clock.Next(), func(dot crdt.Dot) (crdt.Dot, bool) {
 			if name, is := renamed[dot]; is {
-				claim.Seen, worth = append(claim.Seen, name), true
+				return name, true
 			}
-		}
-		if name, is := renamed[op.Ref]; is {
-			claim.Ref = name
-		}
+			return dot, reached.Has(dot) && !d.strange[dot]
+		})
 		act := w.oracle.origins[claim.Origin]
 		if w.broken.noOrigin {
 			claim.Origin = ""

@@ -326,11 +326,13 @@ export function encodeOp({ actor, seq, time, kind, path, val = "", n = 0, ref = 
 }
 
 // reissue returns the operation to send again under a new actor after a fork, or null when
-// nothing is left to do. keep(dot) says what has reached the server.
-export function reissue(o, actor, seq, time, keep) {
-    const seen = o.seen.filter(keep);
-    if (o.kind === "rem" && !seen.length) return null;
-    return encodeOp({ ...o, actor, seq, time, seen, ref: o.ref && keep(o.ref) ? o.ref : "", origin: o.origin || o.sum.slice(0, 32) });
+// nothing is left to do. name(dot) gives the present name of a dot: itself when it has reached
+// the server, its new name when it is another of the author's own that was issued again just
+// now, and "" when it is gone.
+export function reissue(o, actor, seq, time, name) {
+    const seen = o.seen.map(name).filter((dot) => dot !== "");
+    if (o.kind === "rem" && !seen.length || redactedPattern.test(o.val)) return null;
+    return encodeOp({ ...o, actor, seq, time, seen, ref: o.ref && name(o.ref), origin: o.origin || o.sum.slice(0, 32) });
 }
 
 // Clock issues times that never repeat and never go back, whatever now() says.
