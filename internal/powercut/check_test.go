@@ -23,8 +23,13 @@ type verdict struct {
 	wrong []string // whatever else is not as it should be
 }
 
+// wrongMax is enough to see what is wrong.
+const wrongMax = 10
+
 func (v *verdict) add(format string, args ...any) {
-	v.wrong = append(v.wrong, fmt.Sprintf(format, args...))
+	if len(v.wrong) < wrongMax {
+		v.wrong = append(v.wrong, fmt.Sprintf(format, args...))
+	}
 }
 
 // check opens dir with the product's own code, as after the restart, and holds it against
@@ -84,10 +89,12 @@ type position struct {
 }
 
 // readLog reads the whole log and checks that positions are dense, that each operation has
-// one row, and that the mirror's outbox has one entry for each row.
+// one row, and that the mirror's outbox has one entry for each row, which is in one run.
 func readLog(app core.App, v *verdict) (map[position]logRow, error) {
-	rows, err := app.DB().NewQuery(`WITH outbox AS MATERIALIZED (SELECT pk, count(*) AS entries FROM _pgsync_log WHERE coll = 'crdt_ops' AND op = 1 GROUP BY pk)
-		SELECT d.key, d.n, o.n, a.key, o.seq, o.line, coalesce((SELECT entries FROM outbox WHERE pk = o.doc || '/' || o.n), 0)
+	rows, err := app.DB().NewQuery(`WITH runs AS MATERIALIZED (SELECT pk ->> 0 AS doc, pk ->> 1 AS actor, pk ->> 2 AS first, pk ->> 3 AS last
+			FROM (SELECT '[' || replace(pk, '/', ',') || ']' AS pk FROM _pgsync_log WHERE coll = 'crdt_ops' AND op = 7))
+		SELECT d.key, d.n, o.n, a.key, o.seq, o.line,
+			(SELECT count(*) FROM runs r WHERE r.doc = o.doc AND r.actor = o.actor AND o.seq BETWEEN r.first AND r.last)
 		FROM crdt_ops o LEFT JOIN crdt_docs d ON d.id = o.doc LEFT JOIN crdt_actors a ON a.id = o.actor ORDER BY o.doc, o.n`).Rows()
 	if err != nil {
 		return nil, err
