@@ -66,8 +66,14 @@ func TestHistoriesThatDoNotFitAreRefused(t *testing.T) {
 	if _, err := send(s, forked.request(put("title", `"3"`))); !errors.As(err, &fork) {
 		t.Errorf("fork at the head: got %v, want a ForkError", err)
 	}
-	var missing *crdt.MissingError
 	ahead := stored
+	jump := ahead.request(put("title", `"E"`), put("title", `"F"`), put("title", `"G"`))
+	jump.Lines = append(jump.Lines[:1], jump.Lines[2])
+	if _, err := send(s, jump); !errors.As(err, &gap) || gap.Want != 4 {
+		t.Errorf("a jump within the request: got %v, want a gap at 4", err)
+	}
+	var missing *crdt.MissingError
+	ahead = stored
 	if _, err := send(s, ahead.request(put("title", `"E"`, crdt.Dot{Actor: "unknown", Seq: 1}))); !errors.As(err, &missing) {
 		t.Errorf("missing: got %v, want a MissingError", err)
 	}

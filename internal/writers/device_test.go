@@ -30,6 +30,7 @@ const attemptTimeout = 2 * time.Minute
 
 // site is a server with one open session.
 type site struct {
+	env            testbin.Env
 	server         *testbin.Server
 	client         *http.Client
 	token, session string
@@ -43,26 +44,8 @@ func newSite(tb testing.TB) *site {
 	}
 	testbin.MustRun(tb, env, "seed", "--scale", "1")
 	token := testbin.MustRun(tb, env, "token", "--user", "load.inspector")
-	s := &site{server: testbin.Start(tb, env), client: newClient(tb), token: strings.TrimSpace(token)}
-	var buildings struct {
-		Data []struct {
-			ID string `json:"id"`
-		} `json:"data"`
-	}
-	var created struct {
-		ID string `json:"session_id"`
-	}
-	err := s.call("GET", "/v1/buildings?limit=1", nil, &buildings)
-	if err == nil && len(buildings.Data) == 0 {
-		err = errors.New("there is no building")
-	}
-	if err == nil {
-		err = s.call("POST", "/v1/tests/sessions", map[string]any{"building_id": buildings.Data[0].ID, "session_name": "Annual"}, &created)
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s.session = created.ID
+	s := &site{env: env, server: testbin.Start(tb, env), client: newClient(tb), token: strings.TrimSpace(token)}
+	s.newSession(tb)
 	return s
 }
 
@@ -88,10 +71,15 @@ func (s *site) send(req *http.Request, contentType string) ([]byte, error) {
 		return raw, errBusy
 	}
 	if err == nil && res.StatusCode/100 != 2 {
-		err = fmt.Errorf("%s %s: status %d: %.300s", req.Method, req.URL.Path, res.StatusCode, raw)
+		err = &statusError{fmt.Sprintf("%s %s: status %d: %.300s", req.Method, req.URL.Path, res.StatusCode, raw)}
 	}
 	return raw, err
 }
+
+// statusError is an answer that is neither a success nor "busy".
+type statusError struct{ text string }
+
+func (e *statusError) Error() string { return e.text }
 
 func (s *site) call(method, path string, body, into any) error {
 	raw, err := json.Marshal(body)

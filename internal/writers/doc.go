@@ -8,4 +8,14 @@
 // TestWritersKeepWhatWasAcknowledged gives a crowd of writers to the merge that this project
 // replaces, rebuilt in original_test.go, and to ours, and asks one checker what was kept.
 // The original is the checker's negative control: it MUST be found losing.
+//
+// TestKillStorm kills the server, kill -9, while the crowd writes. Each writer keeps its own
+// account; inspect_test.go holds what is read back against it, by its own reading of the
+// rules, and is shown a dozen lies that it MUST find, a server that acknowledges before it has
+// stored anything among them.
+//
+// TestHistoriesAreLinearizable records what clients asked and were answered, across a kill,
+// and has porcupine search for an order of all requests that explains every answer: the log is
+// one, whole requests are appended to it, and nobody reads the past. Histories with one
+// answer changed MUST have no such order.
 package writers
