@@ -32,6 +32,7 @@ const attemptTimeout = 2 * time.Minute
 type site struct {
 	env            testbin.Env
 	server         *testbin.Server
+	url            string // of the API; a server that was killed comes back there
 	client         *http.Client
 	token, session string
 }
@@ -45,6 +46,7 @@ func newSite(tb testing.TB) *site {
 	testbin.MustRun(tb, env, "seed", "--scale", "1")
 	token := testbin.MustRun(tb, env, "token", "--user", "load.inspector")
 	s := &site{env: env, server: testbin.Start(tb, env), client: newClient(tb), token: strings.TrimSpace(token)}
+	s.url = s.server.URL
 	s.newSession(tb)
 	return s
 }
@@ -86,7 +88,7 @@ func (s *site) call(method, path string, body, into any) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequest(method, s.server.URL+path, bytes.NewReader(raw))
+	req, err := http.NewRequest(method, s.url+path, bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}
@@ -151,7 +153,7 @@ func (d *device) put(ctx context.Context, value string, paths ...string) error {
 	var raw []byte
 	for err := errBusy; errors.Is(err, errBusy); {
 		var req *http.Request
-		req, err = http.NewRequestWithContext(ctx, "POST", d.site.server.URL+"/v1/tests/sessions/"+d.site.session+"/sync",
+		req, err = http.NewRequestWithContext(ctx, "POST", d.site.url+"/v1/tests/sessions/"+d.site.session+"/sync",
 			io.MultiReader(strings.NewReader(head), bytes.NewReader(lines.Bytes())))
 		if err != nil {
 			return err

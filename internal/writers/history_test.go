@@ -172,7 +172,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		histories = 40
 	}
 	s := newSite(t)
-	s.env["FIREMODE_HTTP"] = strings.TrimPrefix(s.server.URL, "http://")
+	s.env["FIREMODE_HTTP"] = strings.TrimPrefix(s.url, "http://")
 	acts := 0
 	for range histories {
 		history := record(t, s, 6, 20)

@@ -49,7 +49,7 @@ type stormer struct {
 }
 
 func newStormer(d *device, seed uint64) *stormer {
-	return &stormer{device: d, url: d.site.server.URL, random: rand.New(rand.NewPCG(seed, 1)), chains: [][32]byte{d.chain}}
+	return &stormer{device: d, url: d.site.url, random: rand.New(rand.NewPCG(seed, 1)), chains: [][32]byte{d.chain}}
 }
 
 // next makes one to five operations: values that nobody has seen on paths that many share,
@@ -129,7 +129,7 @@ func TestKillStorm(t *testing.T) {
 	t.Parallel()
 	n, kills, batchesPerKill := scale()
 	s := newSite(t)
-	s.env["FIREMODE_HTTP"] = strings.TrimPrefix(s.server.URL, "http://") // comes back where it was
+	s.env["FIREMODE_HTTP"] = strings.TrimPrefix(s.url, "http://") // comes back where it was
 	var all []*stormer
 	for i, d := range s.devices(t, n) {
 		all = append(all, newStormer(d, uint64(i)))
