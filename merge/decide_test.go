@@ -111,3 +111,42 @@ func TestReasonsAreTheAuthorsOwn(t *testing.T) {
 		t.Errorf("history: got %+v (%v)", history, err)
 	}
 }
+
+// A decision needs a reason, values to decide about, and one outcome; once nothing of them
+// stands it comes too late.
+func TestResolveRefusals(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id := session(t, app)
+	const path = "items/A/result"
+	one := change(t, s, ChangeRequest{SessionID: id, UserID: "anna", Changes: []Change{set(path, `"pass"`)}}).Ops[0]
+	two := change(t, s, ChangeRequest{SessionID: id, UserID: "ben", Changes: []Change{set(path, `"fail"`)}}).Ops[0]
+	good := ResolveRequest{SessionID: id, UserID: "olga", Path: path, Choose: two, Seen: []string{one, two}, Reason: "read again"}
+	resolve := func(req ResolveRequest) error {
+		return s.Do(context.Background(), func(b *Batch) error { _, err := b.Resolve(req); return err })
+	}
+	for name, wrong := range map[string]func(*ResolveRequest){
+		"no reason":        func(r *ResolveRequest) { r.Reason = " " },
+		"nothing seen":     func(r *ResolveRequest) { r.Seen = nil },
+		"no outcome":       func(r *ResolveRequest) { r.Choose = "" },
+		"two outcomes":     func(r *ResolveRequest) { r.Value = []byte(`"na"`) },
+		"another's choice": func(r *ResolveRequest) { r.Choose = "nobody.1" },
+		"unknown dots":     func(r *ResolveRequest) { r.Seen = []string{"nobody.1"} },
+		"no path":          func(r *ResolveRequest) { r.Path = "//" },
+	} {
+		req := good
+		wrong(&req)
+		if err := resolve(req); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: got %v, want it refused", name, err)
+		}
+	}
+	if err := resolve(good); err != nil {
+		t.Fatal(err)
+	}
+	if err := resolve(good); !errors.Is(err, ErrSettled) {
+		t.Errorf("decided twice: got %v, want %v", err, ErrSettled)
+	}
+	if h, err := s.History(context.Background(), id, path, 0, 0); err != nil || len(h) != 3 || h[0].Reason != "read again" {
+		t.Errorf("history: got %+v (%v), want one decision", h, err)
+	}
+}

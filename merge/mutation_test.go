@@ -33,12 +33,12 @@ var mistakes = []mutants.Mutant{
 	{Name: "the head stays behind", File: "oplog.go", Old: "DO UPDATE SET seq = excluded.seq, chain = excluded.chain`", New: "DO UPDATE SET seq = excluded.seq`"},
 	{Name: "the record stays behind", File: "materialise.go", Old: "\t\t\tr.toShow[id] = struct{}{}\n\t\t}\n\t}\n\tfor _, id := range slices.Sorted(maps.Keys(r.toShow)) {", New: "\t\t\t_ = id\n\t\t}\n\t}\n\tfor _, id := range slices.Sorted(maps.Keys(r.toShow)) {"},
 	{Name: "a set replaces what nobody saw", File: "change.go", Old: "\t\tdots := t.state.Covered(path, t.clock)\n", New: "\t\tdots := t.state.Covered(path, t.state.Version())\n"},
-	{Name: "the clock covers what others wrote", File: "change.go", Old: "\tclock := maps.Clone(req.Clock)\n", New: "\tclock := d.state.Version()\n"},
+	{Name: "the clock covers what others wrote", File: "change.go", Old: "\tclock := maps.Clone(req.Clock)\n", New: "\tclock := maps.Clone(d.state.Version())\n"},
 	{Name: "decisions need no reason", File: "resolve.go", Old: "\tcase strings.TrimSpace(req.Reason) == \"\":\n", New: "\tcase false:\n"},
 	{Name: "settled conflicts are decided again", File: "resolve.go", Old: "\t\treturn Result{}, ErrSettled\n", New: "\t\t_ = ErrSettled\n"},
 	{Name: "any state is signed", File: "sign.go", Old: "if now := b.r.s.stateOf(d); req.Upto != now.ServerSeq || !strings.EqualFold(req.Digest, now.Digest) {", New: "if now := b.r.s.stateOf(d); req.Upto > now.ServerSeq {"},
-	{Name: "a sign-off is for ever", File: "sign.go", Old: "\t\to.Current = last <= o.Upto\n", New: "\t\to.Current = true\n"},
-	{Name: "a copied database keeps its epoch", File: "epoch.go", Old: "if epoch != \"\" && string(marker) == epoch+\" \"+place {", New: "if epoch != \"\" {"},
+	{Name: "a sign-off is for ever", File: "sign.go", Old: "\t\to.Current = last <= o.Upto\n", New: "\t\to.Current = last <= o.Upto || true\n"},
+	{Name: "a copied database keeps its epoch", File: "epoch.go", Old: "if epoch != \"\" && string(marker) == epoch+\" \"+place {", New: "if epoch != \"\" && len(marker) > 0 {"},
 	{Name: "verify takes any hash", File: "verify.go", Old: "flags&flagRedacted == 0 && !bytes.Equal(sum[:], hash) {", New: "false && !bytes.Equal(sum[:], hash) {"},
 	{Name: "verify overlooks heads", File: "verify.go", Old: "\tcase len(heads) != len(w.chains):\n", New: "\tcase false:\n"},
 	{Name: "verify overlooks snapshots", File: "verify.go", Old: "\t\tif n == w.snapN && ", New: "\t\tif false && "},
@@ -47,11 +47,11 @@ var mistakes = []mutants.Mutant{
 	{Name: "legal hold is overlooked", File: "redact.go", Old: "\tif held {\n", New: "\tif false {\n"},
 	{Name: "resolved conflicts stay open", File: "conflict_list.go", Old: "\t\tcase !conflict && listed:\n", New: "\t\tcase false && listed:\n"},
 	{Name: "import forgets revocations", File: "import.go", Old: "\t\tif a.Revoked && !row.revoked {\n", New: "\t\tif false {\n"},
-	{Name: "import overlooks forks", File: "import.go", Old: "\t\t\tif held && sum != op.Sum() {\n", New: "\t\t\tif false {\n"},
+	{Name: "import overlooks forks", File: "import.go", Old: "\t\t\tif held && sum != op.Sum() {\n", New: "\t\t\tif held && sum != op.Sum() && false {\n"},
 }
 
 // Every mistake is noticed by the package's own tests.
 func TestMutantsAreNoticed(t *testing.T) {
 	t.Parallel()
-	mutants.Check(t, "Device|Histor|Actors|Revoked|Set|Answered|Change|Invalid|Locked|Conflicts|Lock|Reasons|Resolve|Decide|Epoch|Devices|Import|Verify|Log|Admission|Redact|Snapshots|Failing|Full|Abandoned|Start|Stop|Failed|Large|Put|Slow|Feed", mistakes)
+	mutants.Check(t, "Device|Histor|Lapsed|Actors|Revoked|Set|Answered|Change|Invalid|Locked|Conflicts|Lock|Reasons|Resolve|Decide|Epoch|Devices|Import|Verify|Log|Admission|Redact|Snapshots|Failing|Full|Abandoned|Start|Stop|Failed|Large|Put|Slow|Feed", mistakes)
 }

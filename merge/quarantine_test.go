@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"firemode/crdt"
 
+	"github.com/pocketbase/dbx"
 	"github.com/pocketbase/pocketbase/core"
 )
 
@@ -193,4 +195,29 @@ func TestAdmissionsByOthersHaveNoEffect(t *testing.T) {
 		t.Errorf("document: got %s, want B", got)
 	}
 	sound(t, s, id)
+}
+
+// What somebody still sends whose right has ended is kept without effect, says why, and has its
+// audit entry like everything else.
+func TestLapsedRights(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id := session(t, app)
+	d := newTablet(t, s, id, "anna", "ipad")
+	req := d.request(put("title", `"A"`))
+	req.Lapsed = true
+	if ack, err := send(s, req); err != nil || !ack.Quarantined {
+		t.Fatalf("got %+v (%v), want it in quarantine", ack, err)
+	}
+	if list, err := s.Quarantine(context.Background(), id); err != nil || len(list) != 1 || list[0].Causes[0] != "lapsed_right" {
+		t.Errorf("quarantine: got %+v (%v)", list, err)
+	}
+	if got := string(read(t, s, id).Data); strings.Contains(got, `"title"`) {
+		t.Errorf("document: got %s, want it without effect", got)
+	}
+	var entry string
+	err := app.DB().NewQuery("SELECT new_values FROM audit_log WHERE action = 'merge' AND resource_id = {:id}").Bind(dbx.Params{"id": id}).Row(&entry)
+	if err != nil || !strings.Contains(entry, d.actor+".1") || !strings.Contains(entry, `"quarantined":true`) {
+		t.Errorf("audit entry: got %s (%v)", entry, err)
+	}
 }

@@ -47,6 +47,15 @@ func redactable(t *testing.T, s *Service, app core.App) (id string, dots []strin
 	if _, err := send(s, d.request(put("items/B/remark", `"`+secret+`3"`))); err != nil {
 		t.Fatal(err)
 	}
+	// The writer makes a snapshot when it has time, and in any case at the end.
+	s.Stop()
+	if err := s.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var snapshots int
+	if err := app.DB().NewQuery("SELECT count(*) FROM crdt_snaps").Row(&snapshots); err != nil || snapshots == 0 {
+		t.Fatalf("got %d snapshots (%v), want the values in one", snapshots, err)
+	}
 	return id, []string{d.actor + ".1", other.actor + ".1", d.actor + ".3"}
 }
 

@@ -129,20 +129,25 @@ func TestFullQueueIsRefusedAtOnce(t *testing.T) {
 
 func TestAbandonedJobNeverRuns(t *testing.T) {
 	t.Parallel()
-	s, _ := service(t, Config{})
-	release := hold(t, s)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Do(ctx, func(b *Batch) error { return mark(b, "mark") }) }()
-	queued(t, s, 1)
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want context.Canceled", err)
-	}
-	release()
-	s.Stop()
-	if got := marks(t, s); got != 0 {
-		t.Errorf("rows of the abandoned job: got %d, want 0", got)
+	for name, c := range map[string]Config{"behind another": {}, "first of its commit": {BatchJobs: 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := service(t, c)
+			release := hold(t, s)
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- s.Do(ctx, func(b *Batch) error { return mark(b, "mark") }) }()
+			queued(t, s, 1)
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want context.Canceled", err)
+			}
+			release()
+			s.Stop()
+			if got := marks(t, s); got != 0 {
+				t.Errorf("rows of the abandoned job: got %d, want 0", got)
+			}
+		})
 	}
 }
 
