@@ -67,7 +67,7 @@ func (c *call) login(in *loginInput) (*one[grant], error) {
 	if users.MFA.Enabled {
 		return nil, newProblem(http.StatusForbidden, "A second factor is needed; log in at /api/collections/users/auth-with-password.")
 	}
-	user, err := c.Hasher.Login(c.ctx(), c.app, in.Body.Identity, in.Body.Password)
+	user, err := c.Hasher.Login(c.ctx(), c.app, hooks.Attempt{Identity: in.Body.Identity, Password: in.Body.Password, Address: c.event.RealIP()})
 	if err != nil {
 		return nil, err
 	}

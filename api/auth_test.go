@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -122,4 +124,24 @@ func TestTokensThatAreNone(t *testing.T) {
 			t.Errorf("%s: no WWW-Authenticate", name)
 		}
 	}
+}
+
+// Guessing a password ends at both doors after ten failures, with the time to wait.
+func TestGuessingIsThrottled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	record := func(password string) answer {
+		return w.do(request{method: "POST", path: "/api/collections/users/auth-with-password", body: map[string]any{"identity": "inspector", "password": password}})
+	}
+	for i := range 5 {
+		w.login("inspector", fmt.Sprint("guess ", i)).want(401)
+		record(fmt.Sprint("guess ", i)).want(400)
+	}
+	for _, a := range []answer{w.login("inspector", "one more guess"), record("one more guess")} {
+		a.want(429)
+		if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || seconds < 500 || seconds > 600 || a.member("retryable") != true {
+			t.Errorf("got Retry-After %q and %s, want about ten minutes", a.header.Get("Retry-After"), a.body)
+		}
+	}
+	w.login("manager", "wrong").want(401) // somebody else from the same address
 }

@@ -129,7 +129,10 @@ func documentProblem(err error) *Problem {
 
 // accountProblem is what logging in refuses.
 func accountProblem(err error) *Problem {
+	var throttled *hooks.ThrottledError
 	switch {
+	case errors.As(err, &throttled):
+		return newProblem(http.StatusTooManyRequests, "Too many failed logins. Try again later.").again(throttled.RetryAfter)
 	case errors.Is(err, hooks.ErrBusy):
 		return newProblem(http.StatusServiceUnavailable, "Too many people are logging in.")
 	case errors.Is(err, hooks.ErrCredentials):

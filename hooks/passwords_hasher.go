@@ -75,12 +75,14 @@ type Hasher struct {
 	config HasherConfig
 	memory *semaphore.Weighted // KiB
 	derive func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
+	logins throttle
+	now    func() time.Time
 }
 
 // NewHasher returns a Hasher of the given cost.
 func NewHasher(config HasherConfig) *Hasher {
 	config.setDefaults()
-	return &Hasher{config: config, memory: semaphore.NewWeighted(config.MaxMemoryKiB), derive: argon2.IDKey}
+	return &Hasher{config: config, memory: semaphore.NewWeighted(config.MaxMemoryKiB), derive: argon2.IDKey, now: time.Now}
 }
 
 // Check says whether plain is the password of record. An account without a

@@ -172,7 +172,7 @@ func TestNoRoomIsAnswered503(t *testing.T) {
 			t.Errorf("%s: got %d, Retry-After %q, %v, want 503 and %s", name, res.StatusCode, res.Header.Get("Retry-After"), out, busyRetryAfter)
 		}
 	}
-	if _, err := s.hasher.Login(t.Context(), s.app, "mei", rightPassword); !errors.Is(err, ErrBusy) {
+	if _, err := s.hasher.Login(t.Context(), s.app, Attempt{Identity: "mei", Password: rightPassword}); !errors.Is(err, ErrBusy) {
 		t.Errorf("Login: got %v, want ErrBusy", err)
 	}
 	s.hasher.memory.Release(s.hasher.config.MaxMemoryKiB)

@@ -32,7 +32,7 @@ func registerPasswordLogin(app core.App, h *Hasher) {
 	app.OnRecordAuthWithPasswordRequest().Bind(&hook.Handler[*core.RecordAuthWithPasswordRequestEvent]{
 		Id: "firemode.passwords.login", Priority: math.MaxInt, // last: it ends the chain
 		Func: func(e *core.RecordAuthWithPasswordRequestEvent) error {
-			err := h.prove(e.Request.Context(), e.App, e.Record, e.Password)
+			err := h.try(e.Request.Context(), e.App, e.Record, Attempt{Identity: e.Identity, Password: e.Password, Address: e.RealIP()})
 			if errors.Is(err, ErrCredentials) {
 				return e.BadRequestError("Failed to authenticate.", err)
 			}
@@ -44,19 +44,27 @@ func registerPasswordLogin(app core.App, h *Hasher) {
 	})
 }
 
-// Login returns the active user whose e-mail address or username is identity
-// and whose password is plain. It makes the same checks at the same cost as
+// An Attempt is somebody's login by password.
+type Attempt struct {
+	Identity string // e-mail address or username
+	Password string
+	Address  string // of the client; failures are counted by it
+}
+
+// Login returns the active user whose e-mail address or username and whose
+// password the attempt names. It makes the same checks at the same cost as
 // PocketBase's login route. Errors: [ErrCredentials], [ErrInactive] (only for
-// the right password), [ErrBusy].
-func (h *Hasher) Login(ctx context.Context, app core.App, identity, plain string) (*core.Record, error) {
-	if identity == "" || plain == "" || len(identity) > loginMaxLength || len(plain) > loginMaxLength {
+// the right password), [ErrBusy], [*ThrottledError] (the password was not
+// looked at).
+func (h *Hasher) Login(ctx context.Context, app core.App, a Attempt) (*core.Record, error) {
+	if a.Identity == "" || a.Password == "" || len(a.Identity) > loginMaxLength || len(a.Password) > loginMaxLength {
 		return nil, ErrCredentials
 	}
-	record, err := findUser(app, identity)
+	record, err := findUser(app, a.Identity)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.prove(ctx, app, record, plain); err != nil {
+	if err := h.try(ctx, app, record, a); err != nil {
 		return nil, err
 	}
 	if !record.GetBool(collections.FieldIsActive) {
@@ -82,6 +90,25 @@ func findUser(app core.App, identity string) (*core.Record, error) {
 		return nil, fmt.Errorf("find user: %w", err)
 	}
 	return record, nil
+}
+
+// try is prove within the limits of failed logins.
+func (h *Hasher) try(ctx context.Context, app core.App, record *core.Record, a Attempt) error {
+	account := a.Identity
+	if record != nil {
+		account = record.Id // by whichever of its names
+	}
+	if err := h.logins.check(account, a.Address, h.now()); err != nil {
+		return err
+	}
+	err := h.prove(ctx, app, record, a.Password)
+	switch {
+	case errors.Is(err, ErrCredentials):
+		h.logins.failed(account, a.Address, h.now())
+	case err == nil:
+		h.logins.succeeded(account, a.Address)
+	}
+	return err
 }
 
 // prove returns nil when plain is the password of record, which may be nil, and

@@ -316,7 +316,7 @@ func TestLoginFunctionMakesTheSameChecks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, identity := range []string{"mei", "mei@example.com"} {
-		r, err := s.hasher.Login(t.Context(), s.app, identity, rightPassword)
+		r, err := s.hasher.Login(t.Context(), s.app, Attempt{Identity: identity, Password: rightPassword})
 		if err != nil || r.Id != mei.Id {
 			t.Errorf("login as %s: got %v, %v", identity, r, err)
 		}
@@ -335,7 +335,7 @@ func TestLoginFunctionMakesTheSameChecks(t *testing.T) {
 		"inactive, wrong":         {"gone", "wrong", ErrCredentials},
 		"superuser is not a user": {"root@example.com", rightPassword, ErrCredentials},
 	} {
-		if r, err := s.hasher.Login(t.Context(), s.app, tt.identity, tt.password); !errors.Is(err, tt.want) || r != nil {
+		if r, err := s.hasher.Login(t.Context(), s.app, Attempt{Identity: tt.identity, Password: tt.password}); !errors.Is(err, tt.want) || r != nil {
 			t.Errorf("%s: got %v, %v, want %v", name, r, err, tt.want)
 		}
 	}
