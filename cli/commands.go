@@ -42,6 +42,7 @@ func Commands(app core.App, deps Deps) []*cobra.Command {
 		serveCommand(deps),
 		migrateCommand(app, deps),
 		seedCommand(app, deps),
+		usersCommand(app, deps),
 		tokenCommand(app, deps),
 		sessionsCommand(app, deps),
 		auditCommand(app, deps),
