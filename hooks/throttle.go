@@ -2,7 +2,9 @@ package hooks
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -109,7 +111,8 @@ func (t *throttle) succeeded(account, address string) {
 	delete(t.failures, "pair "+network(address)+" "+strings.ToLower(account))
 }
 
-// makeRoom forgets what is over, and the oldest window when that is not enough.
+// makeRoom forgets what is over when there are too many keys, and the older half of the rest
+// when that is not enough: a scan for each failure of a great many would cost more than they.
 func (t *throttle) makeRoom(now time.Time) {
 	if t.failures == nil {
 		t.failures = map[string]failures{}
@@ -117,15 +120,15 @@ func (t *throttle) makeRoom(now time.Time) {
 	if len(t.failures) < throttleKeysMax {
 		return
 	}
-	oldest, at := "", now
-	for key, f := range t.failures {
-		if now.Sub(f.since) >= throttleWindow {
-			delete(t.failures, key)
-		} else if oldest == "" || f.since.Before(at) {
-			oldest, at = key, f.since
-		}
+	maps.DeleteFunc(t.failures, func(_ string, f failures) bool { return now.Sub(f.since) >= throttleWindow })
+	if len(t.failures) < throttleKeysMax/2 {
+		return
 	}
-	if len(t.failures) >= throttleKeysMax {
-		delete(t.failures, oldest)
+	begins := make([]time.Time, 0, len(t.failures))
+	for _, f := range t.failures {
+		begins = append(begins, f.since)
 	}
+	slices.SortFunc(begins, time.Time.Compare)
+	middle := begins[len(begins)/2]
+	maps.DeleteFunc(t.failures, func(_ string, f failures) bool { return !f.since.After(middle) })
 }
