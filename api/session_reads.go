@@ -106,7 +106,7 @@ func (c *call) listConflicts(in *conflictsInput) (*one[whole[documentConflict]],
 type historyInput struct {
 	IDPath
 	Path   string `query:"path" required:"true" minLength:"1" maxLength:"1024" doc:"A JSON Pointer, or a document path"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"999" default:"100" doc:"Most entries in one page"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Most entries in one page"`
 	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before; empty for the first page"`
 }
 

@@ -34,12 +34,13 @@ type HistoryEntry struct {
 }
 
 // History returns the newest operations on a path before a server position, newest first, at
-// most limit of them and never more than 1,000; limit 0 means that, before 0 the end of the
-// log. path is as in a Change. Errors: ErrNoSession, *InvalidError.
+// most limit of them and never more than 1,001, a page and one to tell that there are others;
+// limit 0 means 1,000, before 0 the end of the log. path is as in a Change. Errors: ErrNoSession, *InvalidError.
 func (s *Service) History(ctx context.Context, sessionID, path string, before int64, limit int) ([]HistoryEntry, error) {
-	if limit <= 0 || limit > readRowsMax {
+	if limit <= 0 {
 		limit = readRowsMax
 	}
+	limit = min(limit, readRowsMax+1)
 	p, err := documentPath(path)
 	if err != nil {
 		return nil, &InvalidError{Pointer: "/path", Detail: err.Error(), Err: err}
