@@ -21,6 +21,17 @@ func (w *world) signIn(email string) *browser.Page {
 	return p
 }
 
+// dark asks for the dark or the light look and waits until the page has it: the admin UI
+// changes it when it hears of the wish.
+func dark(p *browser.Page, on bool) {
+	p.Dark(on)
+	scheme := "light"
+	if on {
+		scheme = "dark"
+	}
+	p.Until("scheme "+scheme, `document.documentElement.dataset.colorScheme === "`+scheme+`" && document.getAnimations().length === 0`)
+}
+
 // drawn waits until the overview is not drawn again: the audit table's records become
 // links once the admin UI knows its collections.
 func drawn(p *browser.Page) {
@@ -41,10 +52,9 @@ func TestOfficerWorksInTheAdminUI(t *testing.T) {
 	p := w.signIn(officerEmail)
 	p.See(".fm-table tbody", "Inspector")
 	p.Screenshot("overview-light")
-	p.Dark(true)
-	p.Until("dark scheme", `document.documentElement.dataset.colorScheme === "dark"`)
+	dark(p, true)
 	p.Screenshot("overview-dark")
-	p.Dark(false)
+	dark(p, false)
 
 	records(p, "users", "ines")
 	p.See(".fm-sealed", "Sealed")
@@ -153,12 +163,7 @@ func TestOverviewIsReadable(t *testing.T) {
 		dark          bool
 		width, height int64
 	}{{"light", false, 1280, 800}, {"dark", true, 1280, 800}, {"phone", false, 390, 844}, {"phone-dark", true, 390, 844}} {
-		p.Dark(look.dark)
-		scheme := "light"
-		if look.dark {
-			scheme = "dark"
-		}
-		p.Until("scheme "+scheme, `document.documentElement.dataset.colorScheme === "`+scheme+`" && document.getAnimations().length === 0`)
+		dark(p, look.dark)
 		p.Size(look.width, look.height)
 		p.Screenshot(look.name)
 		var low []string
@@ -173,7 +178,7 @@ func TestOverviewIsReadable(t *testing.T) {
 		}
 	}
 	// The check itself must notice grey on white.
-	p.Dark(false)
+	dark(p, false)
 	drawn(p)
 	p.Eval(`document.querySelector(".fm-card h2").style.color = "rgb(180,180,180)"`, nil)
 	var low []string
