@@ -153,6 +153,7 @@ func (s *Service) listUnlisted(b *Batch) error {
 		if err != nil {
 			return err
 		}
+		b.change(d) // what is noted in memory goes with the job
 		if err := b.r.listConflicts(d, &touched{all: true}); err != nil {
 			return err
 		}

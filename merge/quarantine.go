@@ -103,6 +103,11 @@ func (b *Batch) Admit(req AdmitRequest) (Result, error) {
 		if owner == req.UserID {
 			return Result{}, ErrOwnAdmission
 		}
+		if _, op, _, err := b.r.logged(d, dot); err != nil {
+			return Result{}, err
+		} else if redacts(&op) {
+			return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(i), Detail: "a redaction that a device made by itself: redact through the operation for it"}
+		}
 	}
 	value, err := json.Marshal(map[string]string{"reason": req.Reason})
 	if err != nil {

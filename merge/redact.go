@@ -110,6 +110,11 @@ func (r *round) redactable(d *document, dot crdt.Dot) (string, error) {
 	case op.Path == AdmittedPath || op.Path == RedactedPath || strings.HasPrefix(op.Path, signoffsPrefix):
 		return "a sign-off, an admission or a redaction stays", nil
 	}
+	switch r.s.schema.Resolve(crdt.New(), op.Path).Policy {
+	case crdt.Any, crdt.Min, crdt.Max:
+		// Without its value the field would be read as something else: a hazard as none.
+		return "a flag or a time decides how its field is read, and stays", nil
+	}
 	return "", nil
 }
 
@@ -131,6 +136,9 @@ func (r *round) logged(d *document, dot crdt.Dot) (n int64, op crdt.Op, flags in
 // the database; the connection overwrites what becomes free (secure_delete). Rows that came
 // without their value, as in an import, are only noted.
 func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
+	if err := r.checkHold(d.session); err != nil { // an import comes this way alone
+		return err
+	}
 	for _, dot := range redaction.Seen {
 		n, op, flags, err := r.logged(d, dot)
 		if err != nil {

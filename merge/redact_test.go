@@ -144,7 +144,7 @@ func TestRedactionIsRefused(t *testing.T) {
 	s, app := service(t, Config{})
 	id, dots := redactable(t, s, app)
 	res := change(t, s, ChangeRequest{SessionID: id, UserID: "olivia", Changes: []Change{
-		{Op: OpInc, Path: "count", Value: []byte("2")}, {Op: OpAppend, Path: "signoffs/officer", Value: []byte(`{"statement":"all well"}`)},
+		{Op: OpInc, Path: "count", Value: []byte("2")}, set("impairment", "true"), {Op: OpAppend, Path: "signoffs/officer", Value: []byte(`{"statement":"all well"}`)},
 	}})
 	good := RedactRequest{SessionID: id, UserID: "olivia", Dots: dots[:1], Reason: "a name"}
 	for name, row := range map[string]struct {
@@ -157,7 +157,8 @@ func TestRedactionIsRefused(t *testing.T) {
 		"unknown":       {func(r *RedactRequest) { r.Dots = []string{"zzzzzzzzzzzz.1"} }, "no such operation"},
 		"no dot":        {func(r *RedactRequest) { r.Dots = []string{dots[0], "x"} }, "/dots/1"},
 		"a count":       {func(r *RedactRequest) { r.Dots = res.Ops[:1] }, "no value"},
-		"a sign-off":    {func(r *RedactRequest) { r.Dots = res.Ops[1:] }, "stays"},
+		"a sign-off":    {func(r *RedactRequest) { r.Dots = res.Ops[2:] }, "a sign-off"},
+		"a hazard":      {func(r *RedactRequest) { r.Dots = res.Ops[1:2] }, "decides how its field is read"},
 		"many":          {func(r *RedactRequest) { r.Dots = make([]string, redactMax+1) }, "more than 100"},
 		"other session": {func(r *RedactRequest) { r.SessionID = "0199a3f2-b1c4-7000-8000-000000000000" }, "no such test session"},
 	} {
@@ -176,6 +177,9 @@ func TestRedactionIsRefused(t *testing.T) {
 	own.Supervisor = true
 	if ack, err := send(s, own); err != nil || !ack.Quarantined {
 		t.Errorf("a device's own: got %+v (%v), want quarantine", ack, err)
+	}
+	if err := admit(s, AdmitRequest{SessionID: id, UserID: "boss", Dots: []string{d.actor + ".1"}, Reason: "seen"}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("admitted: got %v, want refusal: it would erase nothing", err)
 	}
 	if !strings.Contains(string(read(t, s, id).Data), "Jane") {
 		t.Error("a refused redaction has erased something")
