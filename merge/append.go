@@ -89,7 +89,7 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 		return Ack{}, err
 	}
 	if added := len(ops) - fresh; added > 0 {
-		if err := b.r.s.room(d, req.Actor, b.r.s.docActorsMax, added); err != nil {
+		if err := b.r.s.room(d, req.Actor, false, added); err != nil {
 			return Ack{}, err
 		}
 		recv := b.r.s.config.Now().UnixMilli()

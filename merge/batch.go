@@ -23,9 +23,10 @@ const (
 	// docOpsMax and docActorsMax bound what one session may come to in memory.
 	docOpsMax    = 1_000_000
 	docActorsMax = 5000
-	// docDecidersMax is how many more may decide about a document that is full: resolve, sign,
-	// admit or redact.
-	docDecidersMax = 100
+	// decidersMax and decisionOpsMax are the room beyond that for deciding about a full document:
+	// to resolve, sign, admit or redact.
+	decidersMax    = 100
+	decisionOpsMax = 10_000
 )
 
 // A Batch is what one job may do. It is valid until the job's function returns and MUST NOT
@@ -95,11 +96,15 @@ func (r *round) statusOf(session string) (string, error) {
 	return status, nil
 }
 
-// room checks the limits of the document for n further operations of an actor, of which there
-// may be actorsMax.
-func (s *Service) room(d *document, actor string, actorsMax, n int) error {
-	if d.state.Ops()+n > s.docOpsMax {
-		return &LimitError{What: "operations in a document", Max: s.docOpsMax}
+// room checks the limits of the document for n further operations of an actor, which may use
+// the room for decisions or not.
+func (s *Service) room(d *document, actor string, decides bool, n int) error {
+	opsMax, actorsMax := s.docOpsMax, s.docActorsMax
+	if decides {
+		opsMax, actorsMax = opsMax+decisionOpsMax, actorsMax+decidersMax
+	}
+	if d.state.Ops()+n > opsMax {
+		return &LimitError{What: "operations in a document", Max: opsMax}
 	}
 	if d.heads[actor] == nil && len(d.heads) >= actorsMax {
 		return &LimitError{What: "actors in a document", Max: actorsMax}

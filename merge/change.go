@@ -88,11 +88,7 @@ func (b *Batch) Change(req ChangeRequest) (Result, error) {
 	if err := checkReason(req.Reason); err != nil {
 		return Result{}, err
 	}
-	actorsMax := b.r.s.docActorsMax
-	if req.decides {
-		actorsMax += docDecidersMax
-	}
-	if err := b.r.s.room(d, actor.key, actorsMax, len(req.Changes)+1); err != nil {
+	if err := b.r.s.room(d, actor.key, req.decides, len(req.Changes)+1); err != nil {
 		return Result{}, err
 	}
 	h := d.head(actor.key)

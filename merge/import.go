@@ -183,7 +183,7 @@ func (b *Batch) importRows(h LogHeader, rows []importRow) (done ImportReport, er
 			return nil
 		}
 		done.Added += int64(len(e.ops))
-		if err := b.r.s.room(d, e.actor.key, b.r.s.docActorsMax+docDecidersMax, len(e.ops)); err != nil {
+		if err := b.r.s.room(d, e.actor.key, true, len(e.ops)); err != nil {
 			return err
 		}
 		err := b.r.store(b, d, e)

@@ -45,14 +45,17 @@ func (req *SyncRequest) standing(actor actorRow) (flags int64) {
 	return flags
 }
 
-// entries groups ops that follow the chain into entries of equal flags: an admission by
-// somebody who may not admit is quarantined alone, and so is a redaction, which only the
-// server makes.
+// reserved reports whether op writes where admissions and redactions are kept.
+func reserved(op *crdt.Op) bool { return op.Path == AdmittedPath || op.Path == RedactedPath }
+
+// entries groups ops that follow the chain into entries of equal flags: what is reserved is
+// quarantined alone, but for an admission by somebody who may admit. Redactions only the server
+// makes, and nobody removes either.
 func (req *SyncRequest) entries(chain [32]byte, ops []crdt.Op, lines [][]byte, flags int64) (list []*entry) {
 	var last *entry
 	for i := range ops {
 		own := flags
-		if admits(&ops[i]) && !req.Supervisor || redacts(&ops[i]) {
+		if reserved(&ops[i]) && !(admits(&ops[i]) && req.Supervisor) {
 			own |= flagQuarantined | flagReserved
 		}
 		if last == nil || last.flags != own {
@@ -82,13 +85,8 @@ func (b *Batch) Admit(req AdmitRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	switch {
-	case strings.TrimSpace(req.Reason) == "":
-		return Result{}, &InvalidError{Pointer: "/reason", Detail: "missing"}
-	case len(req.Dots) == 0:
-		return Result{}, &InvalidError{Pointer: "/dots", Detail: "name the operations to admit"}
-	case len(req.Dots) > admitMax:
-		return Result{}, &LimitError{What: "operations in an admission", Max: admitMax}
+	if err := checkNamed(req.Reason, req.Dots, admitMax, "operations in an admission"); err != nil {
+		return Result{}, err
 	}
 	held := d.state.Quarantined()
 	for i, text := range req.Dots {

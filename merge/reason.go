@@ -3,6 +3,7 @@ package merge
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"firemode/crdt"
@@ -32,6 +33,19 @@ func checkReason(text string) error {
 		return &InvalidError{Pointer: "/reason", Detail: "not text"}
 	}
 	return nil
+}
+
+// checkNamed checks a decision about the operations that it names.
+func checkNamed(reason string, dots []string, dotsMax int, what string) error {
+	switch {
+	case strings.TrimSpace(reason) == "":
+		return &InvalidError{Pointer: "/reason", Detail: "missing"}
+	case len(dots) == 0:
+		return &InvalidError{Pointer: "/dots", Detail: "name the operations"}
+	case len(dots) > dotsMax:
+		return &LimitError{What: what, Max: dotsMax}
+	}
+	return checkReason(reason)
 }
 
 // reasonNote is the change that keeps text with ops.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"firemode/collections"
 	"firemode/crdt"
@@ -45,15 +44,7 @@ func (b *Batch) Redact(req RedactRequest) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	switch {
-	case strings.TrimSpace(req.Reason) == "":
-		return Result{}, &InvalidError{Pointer: "/reason", Detail: "missing"}
-	case len(req.Dots) == 0:
-		return Result{}, &InvalidError{Pointer: "/dots", Detail: "name the operations whose values are to be erased"}
-	case len(req.Dots) > redactMax:
-		return Result{}, &LimitError{What: "operations in a redaction", Max: redactMax}
-	}
-	if err := checkReason(req.Reason); err != nil {
+	if err := checkNamed(req.Reason, req.Dots, redactMax, "operations in a redaction"); err != nil {
 		return Result{}, err
 	}
 	if err := b.r.checkHold(d.session); err != nil {
@@ -107,7 +98,7 @@ func (r *round) redactable(d *document, dot crdt.Dot) (string, error) {
 		return "the value is erased already", nil
 	case op.Kind != crdt.Put && op.Kind != crdt.Ins:
 		return "the operation has no value", nil
-	case op.Path == AdmittedPath || op.Path == RedactedPath || strings.HasPrefix(op.Path, signoffsPrefix):
+	case reserved(&op) && flags&flagQuarantined == 0, signs(&op):
 		return "a sign-off, an admission or a redaction stays", nil
 	}
 	switch r.s.schema.Resolve(crdt.New(), op.Path).Policy {

@@ -71,6 +71,13 @@ type signoff struct {
 	Upto      int64  `json:"upto"`
 }
 
+// signs reports whether op is a sign-off, and not something else that a device wrote there.
+func signs(op *crdt.Op) bool {
+	var v signoff
+	role, ok := strings.CutPrefix(op.Path, signoffsPrefix)
+	return ok && !strings.Contains(role, "/") && json.Unmarshal(crdt.RenderJSON(op.Val), &v) == nil && v.Statement != ""
+}
+
 // Sign adds a sign-off, if the document is in the state that it names. Errors: ErrNoSession,
 // *InvalidError, *StateError.
 func (b *Batch) Sign(req SignRequest) (Result, error) {
