@@ -15,7 +15,7 @@ func (s *service) bindConflicts(api huma.API) {
 	register(api, huma.Operation{
 		OperationID: "list-all-conflicts", Method: http.MethodGet, Path: "/v1/conflicts", Tags: []string{"sessions"},
 		Summary: "List the conflicts of all test sessions that the caller may see",
-		Description: "A conflict is a field that holds more than one value because its authors did not see each other's. Newest first. Open ones unless status says otherwise; a resolved one stays in the list. " +
+		Description: "A conflict is a field that holds more than one value because its authors did not see each other's. In the order in which they first came up, newest first; one that comes up again keeps its place. Open ones unless status says otherwise; a resolved one stays in the list. " +
 			"The values and who wrote them: GET /v1/tests/sessions/{id}/conflicts?path=…; decide one: POST /v1/tests/sessions/{id}/conflicts/resolve.",
 	}, (*call).listAllConflicts)
 }

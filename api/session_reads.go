@@ -117,7 +117,7 @@ type historyEntry struct {
 	Value       json.RawMessage `json:"value,omitempty"`
 	Seen        []string        `json:"seen,omitempty"`
 	Live        bool            `json:"live" doc:"The value stands now"`
-	UserID      string          `json:"user_id"`
+	UserID      string          `json:"user_id" doc:"Empty: the server itself"`
 	Device      string          `json:"device,omitempty"`
 	Time        string          `json:"time" doc:"By the author's clock"`
 	Received    string          `json:"received" doc:"By the server's clock"`

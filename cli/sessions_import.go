@@ -99,6 +99,8 @@ func importError(path string, begun bool, err error) error {
 		return fmt.Errorf("%s: %w here; %s: the file is of another installation", path, err, kept)
 	case errors.Is(err, merge.ErrNoSession):
 		return fmt.Errorf("%s: a session of the file does not exist here; %s: restore its record first", path, kept)
+	case errors.Is(err, merge.ErrLegalHold):
+		return fmt.Errorf("%s: the file erases values of a session whose evidence is under legal hold; %s: release the hold first", path, kept)
 	case errors.Is(err, context.Canceled):
 		return errors.New("stopped before the end; run it again to go on")
 	}

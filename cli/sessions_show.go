@@ -135,14 +135,14 @@ func printSession(out io.Writer, v sessionView) error {
 		if a.Revoked {
 			revoked = "revoked"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", a.Actor, a.User, orDash(a.Device), a.Seq, a.Chain, revoked)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", a.Actor, orDash(a.User), orDash(a.Device), a.Seq, a.Chain, revoked)
 	}
 	if len(v.Conflicts) > 0 {
 		fmt.Fprintln(w, "\nconflict\tvalue\twritten by\ton\tat\toperation\thaving seen")
 	}
 	for _, f := range v.Conflicts {
 		for _, e := range f.Entries {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Path, e.Value, e.UserID, orDash(e.Device), e.Time, e.Dot, orDash(strings.Join(e.Seen, " ")))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Path, e.Value, orDash(e.UserID), orDash(e.Device), e.Time, e.Dot, orDash(strings.Join(e.Seen, " ")))
 		}
 		if more := f.Count - len(f.Entries); more > 0 {
 			fmt.Fprintf(w, "%s\tand %d more\t\t\t\t\t\n", f.Path, more)
@@ -155,7 +155,7 @@ func printSession(out io.Writer, v sessionView) error {
 		fmt.Fprintf(w, "\nposition\toperation\tvalue\twritten by\ton\tat\thaving seen\tremarks\n")
 	}
 	for _, e := range v.History {
-		fmt.Fprintf(w, "%d\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.N, e.Kind, e.Dot, e.Value, e.UserID, orDash(e.Device), e.Time,
+		fmt.Fprintf(w, "%d\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.N, e.Kind, e.Dot, e.Value, orDash(e.UserID), orDash(e.Device), e.Time,
 			orDash(strings.Join(e.Seen, " ")), remarks(e))
 	}
 	if v.History != nil && len(v.History) == 0 {

@@ -78,8 +78,7 @@ func (d *Doc) newClaims() *claims {
 // sameAct reports whether two claims of one origin say the same. Without this check anyone
 // could silence an operation issued again by claiming its origin with a lesser dot.
 func sameAct(a, b *Op) bool {
-	sameVal := a.Val == b.Val || a.Val != "" && b.Val != "" && Redacted(a.Val) == Redacted(b.Val)
-	return a.Kind == b.Kind && a.Path == b.Path && sameVal && a.N == b.N
+	return a.Kind == b.Kind && a.Path == b.Path && sameValue(a.Val, b.Val) && a.N == b.N
 }
 
 func originPrint(origin string) (p print) {

@@ -189,10 +189,11 @@ func (d *Doc) Conflicts() []string {
 	return paths
 }
 
-// distinct reports whether entries hold more than one value.
+// distinct reports whether entries hold more than one value. An erased one is the value that
+// its print is of.
 func distinct(entries []Entry) bool {
 	for _, e := range entries[min(1, len(entries)):] {
-		if e.Val != entries[0].Val {
+		if !sameValue(e.Val, entries[0].Val) {
 			return true
 		}
 	}

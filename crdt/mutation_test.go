@@ -17,11 +17,12 @@ var mistakes = []mutants.Mutant{
 	{Name: "quarantine takes effect", File: "apply.go", Old: "if quarantine {", New: "if false {"},
 	{Name: "counters count steps", File: "apply.go", Old: "c.sum += n", New: "c.sum += int64(steps)"},
 	{Name: "earlier values first", File: "document.go", Old: "cmp.Compare(f.Time, e.Time)", New: "cmp.Compare(e.Time, f.Time)"},
-	{Name: "equal values are a conflict", File: "document.go", Old: "if e.Val != entries[0].Val {", New: "if e.Val != \"\" {"},
+	{Name: "erased values are a conflict", File: "redact.go", Old: "(IsRedacted(a) || IsRedacted(b)) && Redacted(a) == Redacted(b)", New: "false"},
+	{Name: "equal values are a conflict", File: "document.go", Old: "if !sameValue(e.Val, entries[0].Val) {", New: "if e.Val != \"\" {"},
 	{Name: "a rival claim is not withdrawn", File: "claim.go", Old: "\t\td.withdraw(rival)\n", New: ""},
 	{Name: "a claim counts beside its origin", File: "claim.go", Old: "if _, held := c.byPrint[origin]; held {", New: "if false {"},
 	{Name: "the greater claim counts", File: "claim.go", Old: "if rival.Dot.Compare(o.Dot) < 0 {", New: "if rival.Dot.Compare(o.Dot) > 0 {"},
-	{Name: "any claim silences another", File: "claim.go", Old: "return a.Kind == b.Kind && a.Path == b.Path && sameVal && a.N == b.N", New: "return sameVal || true"},
+	{Name: "any claim silences another", File: "claim.go", Old: "return a.Kind == b.Kind && a.Path == b.Path && sameValue(a.Val, b.Val) && a.N == b.N", New: "return true"},
 	{Name: "what a claim replaced stays dead", File: "claim.go", Old: "\t\t\t\td.restore(s)\n", New: ""},
 	{Name: "hidden elements show", File: "list.go", Old: "if !el.hidden && len(el.hiders) == 0 {", New: "if true {"},
 	{Name: "children go with their parent", File: "list.go", Old: "\tfor _, child := range el.children {\n\t\tl.root.attach(child)\n\t}\n", New: ""},
@@ -37,7 +38,8 @@ var mistakes = []mutants.Mutant{
 	{Name: "one level deeper", File: "value.go", Old: "if depth > DepthMax {", New: "if depth > DepthMax+1 {"},
 	{Name: "a seen list one longer", File: "parse.go", Old: "if n > SeenMax {", New: "if n > SeenMax+1 {"},
 	{Name: "any increment", File: "parse.go", Old: "if o.N == 0 || o.N > IncMax || o.N < -IncMax {", New: "if o.N == 0 {"},
-	{Name: "an erased claim is another act", File: "claim.go", Old: "Redacted(a.Val) == Redacted(b.Val)", New: "a.Val == b.Val"},
+	{Name: "an erased claim is another act", File: "claim.go", Old: "sameValue(a.Val, b.Val)", New: "a.Val == b.Val"},
+	{Name: "only the print is shown", File: "view.go", Old: "return !IsRedacted(a) && IsRedacted(b)", New: "return IsRedacted(a) && !IsRedacted(b)"},
 	{Name: "redaction spares quarantine", File: "redact.go", Old: "\t\terase(&q.op.Val)\n", New: ""},
 	{Name: "redaction spares lists", File: "redact.go", Old: "\t\t\terase(&el.Val)\n", New: "\t\t\t_ = el\n"},
 	{Name: "redaction spares what may come back", File: "redact.go", Old: "\t\terase(&s.entry.Val)\n", New: "\t\t_ = s\n"},
@@ -49,5 +51,5 @@ var mistakes = []mutants.Mutant{
 // Every mistake is noticed by the package's own tests.
 func TestMutantsAreNoticed(t *testing.T) {
 	t.Parallel()
-	mutants.Check(t, "Spec|Vectors$|Redacted|Any|Seeded|Equal|Errors|Restored|Claim|Withdrawn|Quarantine|Reissue|Admitted|Hidden|Resolve|View|Policies|Chain|Clock|Limits|Parse|Snapshot|Conflicts|Inbox|Materialise", mistakes)
+	mutants.Check(t, "Spec|Vectors$|Redacted|Erased|Any|Seeded|Equal|Errors|Restored|Claim|Withdrawn|Quarantine|Reissue|Admitted|Hidden|Resolve|View|Policies|Chain|Clock|Limits|Parse|Snapshot|Conflicts|Inbox|Materialise", mistakes)
 }

@@ -169,6 +169,10 @@ func (o *Op) OriginHash() string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// Repeats reports whether o and p are one act: one was issued again for the other, or both for
+// a third, and they say the same. A value that was erased says what its print says.
+func (o *Op) Repeats(p *Op) bool { return o.OriginHash() == p.OriginHash() && sameAct(o, p) }
+
 // Reissue returns the operation to send again under a new actor after a fork. name gives the
 // present name of a dot that o names: itself when it has reached the server, its new name when
 // it is another of the author's own that was issued again just now, and false when it is gone,

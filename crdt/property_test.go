@@ -47,7 +47,7 @@ func checkDoc(d *Doc) error {
 		}
 		seen := map[string]bool{}
 		for _, e := range values {
-			seen[e.Val] = true
+			seen[Redacted(e.Val)] = true
 		}
 		if len(seen) > 1 {
 			conflicts = append(conflicts, path)

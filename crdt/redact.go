@@ -33,6 +33,11 @@ func IsRedacted(val string) bool {
 	return len(val) == redactedLen && strings.HasPrefix(val, redactedOpen) && validOrigin(val[len(redactedOpen):redactedLen-len(redactedEnd)])
 }
 
+// sameValue reports whether a and b are one value, erased or not.
+func sameValue(a, b string) bool {
+	return a == b || (IsRedacted(a) || IsRedacted(b)) && Redacted(a) == Redacted(b)
+}
+
 // Redact returns o without its value, if it has one, and the line that takes the place of
 // its own. The result keeps the Sum of the original line, so that chains, forks and origins
 // stay what they were. Only ParseRedacted reads such a line.

@@ -63,3 +63,44 @@ func TestRedactedLine(t *testing.T) {
 		}
 	}
 }
+
+// Two devices that wrote the same are no conflict, and none opens when one of the two values is
+// erased: the print that is left is of the value beside it.
+func TestErasedValueIsNoConflict(t *testing.T) {
+	t.Parallel()
+	schema := MustTestSession()
+	const path = "items/a/remark"
+	for _, first := range []Dot{{"a", 1}, {"b", 1}} {
+		d := New()
+		for _, actor := range []string{"a", "b"} {
+			if _, err := d.Apply(&Op{Dot: Dot{actor, 1}, Kind: Put, Path: path, Val: `"Jane Doe"`}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Redact(first); err != nil {
+			t.Fatal(err)
+		}
+		if v := schema.Resolve(d, path); v.Conflict || v.Policy != MV || v.Value != `"Jane Doe"` || len(d.Conflicts()) > 0 {
+			t.Errorf("%s erased: got %+v, want the other one shown without a conflict", first, v)
+		}
+		if _, err := d.Apply(&Op{Dot: Dot{"c", 1}, Kind: Put, Path: path, Val: `"Jane Roe"`}); err != nil {
+			t.Fatal(err)
+		}
+		if v := schema.Resolve(d, path); !v.Conflict || v.Value != "" {
+			t.Errorf("and another value: got %+v, want a conflict", v)
+		}
+	}
+	d := New()
+	for _, actor := range []string{"a", "b"} {
+		dot := Dot{actor, 1}
+		if _, err := d.Apply(&Op{Dot: dot, Kind: Put, Path: path, Val: `"Jane Doe"`}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Redact(dot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v := schema.Resolve(d, path); v.Conflict || !IsRedacted(v.Value) {
+		t.Errorf("both erased: got %+v, want the print", v)
+	}
+}

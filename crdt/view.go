@@ -33,8 +33,8 @@ func (s *Schema) view(path string, entries []Entry) View {
 	v.Conflict = !rule.Policy.gathers() && distinct(v.Entries)
 	switch rule.Policy {
 	case MV:
-		if !v.Conflict {
-			v.Value = v.Entries[0].Val
+		if !v.Conflict { // one value, and erased only if it is erased in every entry
+			v.Value = best(v.Entries, func(a, b string) bool { return !IsRedacted(a) && IsRedacted(b) })
 		}
 	case LWW:
 		v.Value = v.Entries[0].Val

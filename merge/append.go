@@ -103,6 +103,9 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 				return Ack{}, err
 			}
 		}
+		if err := b.eraseRepeats(d, ops[fresh:]); err != nil {
+			return Ack{}, err
+		}
 	}
 	h := d.head(req.Actor)
 	return Ack{

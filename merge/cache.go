@@ -38,6 +38,8 @@ type document struct {
 	// open is the values of each field that the list of conflicts has open; nil until asked
 	// for. The writer's own.
 	open map[string]int
+	// erased is what erasedActs returned last; nil until asked for. The writer's own.
+	erased map[string][]crdt.Op
 
 	// Of the session's record, all zero until it was first written from this copy.
 	shown    int64 // position it shows

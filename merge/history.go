@@ -21,7 +21,7 @@ type HistoryEntry struct {
 	Value       json.RawMessage `json:"value,omitempty"` // of a put or ins; the step of an inc
 	Seen        []string        `json:"seen,omitempty"`  // what its author had on screen
 	Live        bool            `json:"live"`            // the value stands now
-	UserID      string          `json:"user_id"`
+	UserID      string          `json:"user_id"`         // empty: the server itself
 	Device      string          `json:"device,omitempty"`
 	Time        string          `json:"time"`     // by the author's clock, RFC 3339
 	Received    string          `json:"received"` // by the server's clock, RFC 3339

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"firemode/audit"
 	"firemode/collections"
@@ -31,10 +32,12 @@ type ImportReport struct {
 // CheckImport reads a log file, checks it in itself and against what is stored, and says
 // what Import would add. It writes nothing. Errors: *LogFileError, ErrNoSession,
 // *crdt.ForkError (the log holds another operation under the same number),
-// ErrForeignActor (an author's id was issued to somebody else here).
+// ErrForeignActor (an author's id was issued to somebody else here), ErrLegalHold (the file
+// erases a value of a session whose records must stay).
 func (s *Service) CheckImport(ctx context.Context, file io.Reader) (ImportReport, error) {
 	var report ImportReport
-	var stored map[crdt.Dot][32]byte
+	var session string
+	var stored map[crdt.Dot]storedOp
 	revoke := map[string]struct{}{}
 	err := ReadLogFile(file, LogVisitor{
 		Begin: func(h LogHeader) (err error) {
@@ -43,17 +46,24 @@ func (s *Service) CheckImport(ctx context.Context, file io.Reader) (ImportReport
 				return err
 			}
 			report.Revoked = len(revoke)
-			stored, err = s.storedSums(ctx, h.SessionID)
+			session = h.SessionID
+			stored, err = s.storedOps(ctx, session)
 			return err
 		},
-		Row: func(_ LogRow, op *crdt.Op) error {
+		Row: func(r LogRow, op *crdt.Op) error {
 			report.Ops++
-			sum, held := stored[op.Dot]
-			if held && sum != op.Sum() {
+			here, held := stored[op.Dot]
+			if held && here.sum != op.Sum() {
 				return &crdt.ForkError{Dot: op.Dot}
 			}
 			if !held {
 				report.Added++
+				stored[op.Dot] = storedOp{sum: op.Sum(), erased: r.Flags&flagRedacted != 0}
+			}
+			if !held && redacts(op) && r.Flags&flagQuarantined == 0 && slices.ContainsFunc(op.Seen, func(x crdt.Dot) bool { return !stored[x].erased }) {
+				if err := checkHold(queryOf(s.app), session); err != nil {
+					return err
+				}
 			}
 			return ctx.Err()
 		},
@@ -84,35 +94,41 @@ func (s *Service) checkAuthors(ctx context.Context, h LogHeader, revoke map[stri
 	return nil
 }
 
-// storedSums are the hashes of a session's operations, some 100 bytes each.
-func (s *Service) storedSums(ctx context.Context, session string) (map[crdt.Dot][32]byte, error) {
+type storedOp struct {
+	sum    [32]byte
+	erased bool
+}
+
+// storedOps are the operations of a session's log, some 100 bytes each.
+func (s *Service) storedOps(ctx context.Context, session string) (map[crdt.Dot]storedOp, error) {
 	at, err := s.position(ctx, session)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT a.key, o.seq, o.hash FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor WHERE o.doc = {:doc}`).
+	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT a.key, o.seq, o.hash, o.q & 32 <> 0 FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor WHERE o.doc = {:doc}`).
 		WithContext(ctx).Bind(dbx.Params{"doc": at.id}).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("read operations: %w", err)
 	}
 	defer rows.Close()
-	sums := map[crdt.Dot][32]byte{}
+	ops := map[crdt.Dot]storedOp{}
 	for rows.Next() {
 		var dot crdt.Dot
 		var sum sql.RawBytes
-		if err := rows.Scan(&dot.Actor, &dot.Seq, &sum); err != nil {
+		var op storedOp
+		if err := rows.Scan(&dot.Actor, &dot.Seq, &sum, &op.erased); err != nil {
 			return nil, fmt.Errorf("read operations: %w", err)
 		}
-		var key [32]byte
-		copy(key[:], sum)
-		sums[dot] = key
+		copy(op.sum[:], sum)
+		ops[dot] = op
 	}
-	return sums, rows.Err()
+	return ops, rows.Err()
 }
 
 // Import adds the operations of a log file that the logs here do not hold, with their
-// authors, times of arrival and flags, and revokes the authors that the file says are. Check the file first: Import trusts that CheckImport
-// has passed on the same bytes. It works in transactions of at most 1,000 operations, may
+// authors, times of arrival and flags, revokes the authors that the file says are, and erases
+// what it says was erased. Check the file first: Import trusts that CheckImport has passed on
+// the same bytes. It works in transactions of at most 1,000 operations, may
 // be stopped and repeated, and runs beside a server, whose next write reads the log again.
 // Where a session had no operation here, every operation keeps its position. progress,
 // which may be nil, is called after each transaction.
@@ -187,6 +203,9 @@ func (b *Batch) importRows(h LogHeader, rows []importRow) (done ImportReport, er
 			return err
 		}
 		err := b.r.store(b, d, e)
+		if err == nil {
+			err = b.eraseRepeats(d, e.ops)
+		}
 		e = nil
 		return err
 	}

@@ -36,7 +36,8 @@ type RedactRequest struct {
 
 // Redact erases the values of operations from the log, the document and its snapshots, and
 // keeps everything else about them: who, when, where, having seen what, and the hash of the
-// original line, so that chains still verify. Who may is the caller's business. Errors:
+// original line, so that chains still verify. What a device issued again for them (R12) is
+// erased with them. Who may is the caller's business. Errors:
 // ErrNoSession, ErrLegalHold, *InvalidError (an operation without a value, one that is erased
 // already, or a decision, which stays).
 func (b *Batch) Redact(req RedactRequest) (Result, error) {
@@ -47,7 +48,7 @@ func (b *Batch) Redact(req RedactRequest) (Result, error) {
 	if err := checkNamed(req.Reason, req.Dots, redactMax, "operations in a redaction"); err != nil {
 		return Result{}, err
 	}
-	if err := b.r.checkHold(d.session); err != nil {
+	if err := checkHold(b.r.stmt, d.session); err != nil {
 		return Result{}, err
 	}
 	for i, text := range req.Dots {
@@ -62,6 +63,14 @@ func (b *Batch) Redact(req RedactRequest) (Result, error) {
 			return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(i), Detail: detail}
 		}
 	}
+	if req.Dots, err = b.r.withRepeats(d, req.Dots); err != nil {
+		return Result{}, err
+	}
+	return b.redact(req)
+}
+
+// redact makes the operation that erases.
+func (b *Batch) redact(req RedactRequest) (Result, error) {
 	value, err := json.Marshal(map[string]string{"reason": req.Reason})
 	if err != nil {
 		return Result{}, fmt.Errorf("encode redaction: %w", err)
@@ -75,9 +84,9 @@ func (b *Batch) Redact(req RedactRequest) (Result, error) {
 }
 
 // checkHold looks for evidence under legal hold.
-func (r *round) checkHold(session string) error {
+func checkHold(q query, session string) error {
 	var held bool
-	err := r.stmt(`SELECT EXISTS (SELECT 1 FROM `+collections.Evidence+` WHERE session_id = {:id} AND legal_hold)`, dbx.Params{"id": session}).Row(&held)
+	err := q(`SELECT EXISTS (SELECT 1 FROM `+collections.Evidence+` WHERE session_id = {:id} AND legal_hold)`, dbx.Params{"id": session}).Row(&held)
 	if err != nil {
 		return fmt.Errorf("look for a legal hold: %w", err)
 	}
@@ -127,9 +136,6 @@ func (r *round) logged(d *document, dot crdt.Dot) (n int64, op crdt.Op, flags in
 // the database; the connection overwrites what becomes free (secure_delete). Rows that came
 // without their value, as in an import, are only noted.
 func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
-	if err := r.checkHold(d.session); err != nil { // an import comes this way alone
-		return err
-	}
 	for _, dot := range redaction.Seen {
 		n, op, flags, err := r.logged(d, dot)
 		if err != nil {
@@ -143,6 +149,9 @@ func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
 		if flags&flagRedacted != 0 {
 			continue
 		}
+		if err := checkHold(r.stmt, d.session); err != nil { // an import comes this way alone
+			return err
+		}
 		line, _ := op.Redact()
 		err = r.exec(`UPDATE crdt_ops SET q = q | {:redacted}, line = {:line} WHERE doc = {:doc} AND n = {:n}`,
 			dbx.Params{"redacted": flagRedacted, "line": line, "doc": d.id, "n": n})
@@ -153,7 +162,7 @@ func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
 	if err := r.exec(`DELETE FROM crdt_snaps WHERE doc = {:doc}`, dbx.Params{"doc": d.id}); err != nil {
 		return fmt.Errorf("drop snapshots: %w", err)
 	}
-	d.snapped = 0
+	d.snapped, d.erased = 0, nil
 	r.toShow[d.session] = struct{}{} // at once, however large the record
 	return nil
 }

@@ -59,6 +59,14 @@ func redactable(t *testing.T, s *Service, app core.App) (id string, dots []strin
 	return id, []string{d.actor + ".1", other.actor + ".1", d.actor + ".3"}
 }
 
+// underHold is evidence of the session under legal hold.
+func underHold(t *testing.T, app core.App, id string) *core.Record {
+	t.Helper()
+	return save(t, app, collections.Evidence, map[string]any{
+		"session_id": id, "evidence_type": "photo", "checksum": strings.Repeat("a", 64), "size": 1, "media_type": "image/png", "legal_hold": true, "retain_until": "2040-01-01 00:00:00.000Z",
+	})
+}
+
 // An erased value is nowhere in the database, and everything else holds: chains, digest,
 // what a replica computes that had the value, and one that never had it.
 func TestRedaction(t *testing.T) {
@@ -181,12 +189,16 @@ func TestRedactionIsRefused(t *testing.T) {
 	if err := admit(s, AdmitRequest{SessionID: id, UserID: "boss", Dots: []string{d.actor + ".1"}, Reason: "seen"}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("admitted: got %v, want refusal: it would erase nothing", err)
 	}
+	// So is a removal there: it would hide that something was erased.
+	hides := d.request(crdt.Op{Kind: crdt.Rem, Path: RedactedPath, Seen: []crdt.Dot{{Actor: d.actor, Seq: 1}}})
+	hides.Supervisor = true
+	if ack, err := send(s, hides); err != nil || !ack.Quarantined {
+		t.Errorf("a device's removal: got %+v (%v), want quarantine", ack, err)
+	}
 	if !strings.Contains(string(read(t, s, id).Data), "Jane") {
 		t.Error("a refused redaction has erased something")
 	}
-	hold := save(t, app, collections.Evidence, map[string]any{
-		"session_id": id, "evidence_type": "photo", "checksum": strings.Repeat("a", 64), "size": 1, "media_type": "image/png", "legal_hold": true, "retain_until": "2040-01-01 00:00:00.000Z",
-	})
+	hold := underHold(t, app, id)
 	if err := redact(s, good); !errors.Is(err, ErrLegalHold) {
 		t.Errorf("under legal hold: got %v, want %v", err, ErrLegalHold)
 	}
@@ -287,6 +299,42 @@ func TestRedactionIsImported(t *testing.T) {
 		}
 		if got := sound(t, other, id); got.Digest != want.Digest || found(t, otherApp, "Jane") {
 			t.Errorf("%s: got digest %s, want %s, and no value", name, got.Digest, want.Digest)
+		}
+	}
+}
+
+// Under legal hold a file that erases a value here is refused before anything of it is stored;
+// one whose values were erased before they came is not.
+func TestImportKeepsTheHold(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id, dots := redactable(t, s, app)
+	older := export(t, s, id)
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: dots, Reason: "a name"}); err != nil {
+		t.Fatal(err)
+	}
+	newer := export(t, s, id)
+	for name, held := range map[string]bool{"the values are here": true, "nothing is here": false} {
+		other, otherApp := service(t, Config{})
+		if _, err := otherApp.NonconcurrentDB().Update(collections.TestSessions, dbx.Params{"id": id}, dbx.HashExp{"id": session(t, otherApp)}).Execute(); err != nil {
+			t.Fatal(err)
+		}
+		if held {
+			if _, err := other.Import(context.Background(), bytes.NewReader(older), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		underHold(t, otherApp, id)
+		_, err := other.CheckImport(context.Background(), bytes.NewReader(newer))
+		if errors.Is(err, ErrLegalHold) != held {
+			t.Errorf("%s: check: got %v, held: %t", name, err, held)
+		}
+		// A hold that comes after the check is kept too.
+		if _, err := other.Import(context.Background(), bytes.NewReader(newer), nil); errors.Is(err, ErrLegalHold) != held {
+			t.Errorf("%s: import: got %v, held: %t", name, err, held)
+		}
+		if r := sound(t, other, id); held != found(t, otherApp, "Jane") || r.Ops == 0 {
+			t.Errorf("%s: the values are here: %t, want %t (%d operations)", name, !held, held, r.Ops)
 		}
 	}
 }

@@ -513,7 +513,8 @@ export class Doc {
     // value is "" when nothing is shown.
     view(schema, path) {
         const entries = this.values(path), rule = ruleFor(schema, path);
-        const distinct = new Set(entries.map((o) => o.val)).size > 1;
+        const erased = entries.some((o) => redactedPattern.test(o.val)); // a value and its print are one
+        const distinct = new Set(entries.map((o) => erased ? print(o.val) : o.val)).size > 1;
         const conflict = distinct && rule.policy !== "union" && rule.policy !== "log";
         return { path, policy: rule.policy, value: entries.length ? shown(rule, entries, conflict) : "", conflict, entries };
     }
@@ -572,7 +573,7 @@ function shown(rule, entries, conflict) {
     const best = (precedes) => vals.reduce((a, b) => (precedes(b, a) ? b : a));
     const badness = (val) => { const i = (rule.order ?? []).findIndex((known) => JSON.stringify(known) === val); return i < 0 ? 1 : 2 * i; };
     switch (rule.policy) {
-    case "mv": return conflict ? "" : vals[0];
+    case "mv": return conflict ? "" : vals.find((val) => !redactedPattern.test(val)) ?? vals[0];
     case "worst": return best((a, b) => badness(a) < badness(b));
     case "any": return best((a, b) => a === "true" && b !== "true");
     case "min": return best((a, b) => compareValues(a, b) < 0);
