@@ -252,7 +252,7 @@ func dropTriggers(app core.App, coll string) error {
 func existingTriggers(app core.App, coll string) ([]trigger, error) {
 	var found []trigger
 	for _, name := range triggerNames(coll) {
-		text, err := triggerSQL(app, name)
+		text, err := objectSQL(app, name)
 		if err != nil {
 			return nil, err
 		}
@@ -263,11 +263,11 @@ func existingTriggers(app core.App, coll string) ([]trigger, error) {
 	return found, nil
 }
 
-// triggerSQL is the statement that made a trigger, "" when there is none.
-func triggerSQL(app core.App, name string) (text string, err error) {
-	err = app.DB().NewQuery("SELECT sql FROM sqlite_schema WHERE type='trigger' AND name={:n}").Bind(dbx.Params{"n": name}).Row(&text)
+// objectSQL is the statement that made a trigger or an index, "" when there is none.
+func objectSQL(app core.App, name string) (text string, err error) {
+	err = app.DB().NewQuery("SELECT sql FROM sqlite_schema WHERE type IN ('trigger','index') AND name={:n}").Bind(dbx.Params{"n": name}).Row(&text)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("read trigger %s: %w", name, err)
+		return "", fmt.Errorf("read schema of %s: %w", name, err)
 	}
 	return text, nil
 }

@@ -17,13 +17,10 @@ import (
 // flagErased is the flag in crdt_ops.q of an operation whose value was erased.
 const flagErased = 32
 
-// eraseTriggers are the names of the triggers that armErasure makes.
-var eraseTriggers = []string{"_pgsync_erase_document", "_pgsync_erase_operation"}
-
-// armErasure makes the triggers that erase older images in the log of changes: of the operation its line becomes the one
-// that is left, of the session its document becomes empty until the image that follows in the same transaction. A log
-// without an index on rows is walked once per erased value; that is rare and the log mostly short. The tables MUST exist;
-// a source without the operation log needs none.
+// armErasure makes the triggers that erase older images in the log of changes, and the indexes that find them: of the
+// operation its line becomes the one that is left, of the session its document becomes empty, once per redaction, until
+// the image that follows in the same transaction. Both indexes are small: operations come in runs without images, and a
+// session has an entry per commit. The tables MUST exist; a source without the operation log needs none.
 func armErasure(app core.App, src Source) error {
 	if !src.hasTable(collections.TableCRDTOps) || !src.hasCollection(collections.TestSessions) || !app.HasTable(collections.TableCRDTRedactions) {
 		return nil
@@ -32,27 +29,40 @@ func armErasure(app core.App, src Source) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", collections.TestSessions, err)
 	}
-	bodies := []string{
-		fmt.Sprintf(`AFTER INSERT ON %s BEGIN UPDATE _pgsync_log SET img=json_set(img,'$.%s','{}')
-			WHERE coll=%s AND img IS NOT NULL AND pk=(SELECT key FROM %s WHERE id=NEW.doc); END`,
-			collections.TableCRDTRedactions, collections.FieldSessionData, quoteText(sessions.Id), collections.TableCRDTDocs),
-		fmt.Sprintf(`AFTER UPDATE OF line ON %s BEGIN UPDATE _pgsync_log SET img=json_set(img,'$.line',CAST(NEW.line AS TEXT))
-			WHERE coll=%s AND img IS NOT NULL AND pk=NEW.doc||'/'||NEW.n; END`,
-			collections.TableCRDTOps, quoteText(collections.TableCRDTOps)),
-	}
-	for i, name := range eraseTriggers {
-		want := "CREATE TRIGGER " + name + " " + bodies[i]
-		have, err := triggerSQL(app, name)
-		if err != nil {
+	// The statements hold the words of the indexes' conditions, without which SQLite does not use them.
+	ofSession := "coll=" + quoteText(sessions.Id) + " AND img IS NOT NULL"
+	ofOperation := "coll=" + quoteText(collections.TableCRDTOps) + " AND img IS NOT NULL"
+	for _, o := range []object{
+		{"INDEX", "_pgsync_log_sessions", "ON _pgsync_log (pk) WHERE " + ofSession},
+		{"INDEX", "_pgsync_log_operations", "ON _pgsync_log (pk) WHERE " + ofOperation},
+		{"TRIGGER", "_pgsync_erase_document", fmt.Sprintf(`AFTER INSERT ON %[1]s
+			WHEN NOT EXISTS (SELECT 1 FROM %[1]s r WHERE r.doc=NEW.doc AND r.by_n=NEW.by_n AND r.n<>NEW.n)
+			BEGIN UPDATE _pgsync_log SET img=json_set(img,'$.%[2]s','{}') WHERE %[3]s AND pk=(SELECT key FROM %[4]s WHERE id=NEW.doc); END`,
+			collections.TableCRDTRedactions, collections.FieldSessionData, ofSession, collections.TableCRDTDocs)},
+		{"TRIGGER", "_pgsync_erase_operation", fmt.Sprintf(`AFTER UPDATE OF line ON %s
+			BEGIN UPDATE _pgsync_log SET img=json_set(img,'$.line',CAST(NEW.line AS TEXT)) WHERE %s AND pk=NEW.doc||'/'||NEW.n; END`,
+			collections.TableCRDTOps, ofOperation)},
+	} {
+		if err := o.ensure(app); err != nil {
 			return err
 		}
-		if have == want {
-			continue
-		}
-		for _, statement := range []string{"DROP TRIGGER IF EXISTS " + name, want} {
-			if err := execute(app, statement, nil); err != nil {
-				return fmt.Errorf("make trigger %s: %w", name, err)
-			}
+	}
+	return nil
+}
+
+// object is a trigger or an index and what follows its name.
+type object struct{ kind, name, body string }
+
+// ensure makes o, or makes it anew when it is another one.
+func (o object) ensure(app core.App) error {
+	want := "CREATE " + o.kind + " " + o.name + " " + o.body
+	have, err := objectSQL(app, o.name)
+	if err != nil || have == want {
+		return err
+	}
+	for _, statement := range []string{"DROP " + o.kind + " IF EXISTS " + o.name, want} {
+		if err := execute(app, statement, nil); err != nil {
+			return fmt.Errorf("make %s: %w", o.name, err)
 		}
 	}
 	return nil
@@ -82,6 +92,7 @@ func (x *txn) eraseJournal(t *Table, rows []*change) {
 		}
 	}
 	if len(pks) > 0 {
-		x.batch.Queue(sqlErase, x.s.origin, x.to.Epoch, before, t.Coll, pks, sessions, docs)
+		x.batch.Queue(sqlEraseRows, x.s.origin, x.to.Epoch, before, t.Coll, pks)
+		x.batch.Queue(sqlEraseDocuments, x.s.origin, x.to.Epoch, before, sessions, docs)
 	}
 }

@@ -1,6 +1,9 @@
 package pgsync
 
 import (
+	"fmt"
+	"regexp"
+	"strings"
 	"testing"
 
 	"firemode/internal/pgtest"
@@ -64,5 +67,69 @@ func TestErasedValuesLeaveNoImage(t *testing.T) {
 				t.Errorf("the search finds %d, want 1", got)
 			}
 		})
+	}
+}
+
+// Older images are found by an index, in the log of changes and in the journal: a redaction holds up every other write
+// meanwhile, and a walk of a journal of years would not end within a batch's time.
+func TestErasingWalksNoLog(t *testing.T) {
+	t.Parallel()
+	app := testapp.New(t, func(app core.App) { Register(app, Mirrored()) })
+	dsn := pgtest.Database(t)
+	if err := Arm(app, Mirrored()); err != nil {
+		t.Fatal(err)
+	}
+	// The statements of the triggers, as they stand in the schema.
+	for name, index := range map[string]string{"_pgsync_erase_document": "_pgsync_log_sessions", "_pgsync_erase_operation": "_pgsync_log_operations"} {
+		text, err := objectSQL(app, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, statement, _ := strings.Cut(text, "BEGIN ")
+		statement = regexp.MustCompile(`\bNEW\.\w+`).ReplaceAllString(strings.TrimSuffix(statement, "; END"), "1")
+		var plan []struct {
+			Detail string `db:"detail"`
+		}
+		if err := app.NonconcurrentDB().NewQuery("EXPLAIN QUERY PLAN " + statement).All(&plan); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+		if got := fmt.Sprint(plan); !strings.Contains(got, "USING INDEX "+index) || strings.Contains(got, "SCAN _pgsync_log") {
+			t.Errorf("%s: got plan %s, want index %s", name, got, index)
+		}
+	}
+	w := manual(t, app, Config{DSN: dsn})
+	drain(t, w)
+	conn := pg(t, dsn)
+	for _, statement := range []string{
+		`INSERT INTO fm_sync.journal (origin, epoch, seq, coll, pk, op, at, img)
+			SELECT 1, 1, i, CASE i % 3 WHEN 0 THEN 'crdt_ops' WHEN 1 THEN 'sessions' ELSE 'other' END, i::text, 1, now(), '{}' FROM generate_series(1000, 40000) i`,
+		"ANALYZE fm_sync.journal",
+	} {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, row := range map[string]struct {
+		statement string
+		args      []any
+		indexed   bool
+	}{
+		"rows":        {sqlEraseRows, []any{1, 1, 50_000, "crdt_ops", []string{"1002", "1005"}}, true},
+		"documents":   {sqlEraseDocuments, []any{1, 1, 50_000, "sessions", []string{"7", "8"}}, true},
+		"the control": {"UPDATE fm_sync.journal SET img = NULL WHERE (epoch, seq) < ($1, $2) AND pk = $3", []any{1, 50_000, "7"}, false},
+	} {
+		rows, err := conn.Query(t.Context(), "EXPLAIN "+row.statement, row.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := strings.Join(lines, "\n")
+		byRow := regexp.MustCompile(`Index Cond: \(\(origin = .*coll = .*pk = `).MatchString(plan)
+		if byRow != row.indexed {
+			t.Errorf("%s: by the index of rows: %t, want %t:\n%s", name, byRow, row.indexed, plan)
+		}
 	}
 }
