@@ -115,7 +115,18 @@ func plan(seed uint64, n int) []act {
 			}
 		}
 	}
-	return acts
+	return withRedactions(r, acts)
+}
+
+// withRedactions puts some between the others.
+func withRedactions(r *rand.Rand, acts []act) (all []act) {
+	for _, a := range acts {
+		all = append(all, a)
+		if r.IntN(16) == 0 {
+			all = append(all, act{kind{"redact", 0, (*world).redact}, r.Uint64()})
+		}
+	}
+	return all
 }
 
 // healRoundsMax is far more than any device needs to say all it has.
@@ -226,6 +237,7 @@ func (w *world) converged() {
 			fail("stuck: %s stands at %d of %d", d.name, d.cursor(), w.ledger.n())
 		}
 		w.settled(d.view, d.name)
+		w.forgotten(d)
 	}
 	doc := rebuilt(w.ledger.rows)
 	for _, cut := range []int{len(w.ledger.rows) / 3, len(w.ledger.rows) * 2 / 3} {

@@ -23,9 +23,10 @@ var controls = map[string]struct {
 	"quarantine is forgotten":                  {broken{forgetQuarantine: true}, "position ", 0},
 	"admissions admit nothing":                 {broken{noAdmission: true}, "I3: ", 0},
 	"a restored server is not filled again":    {broken{noRefill: true}, "I1: ", 7},
-	"requests wait as a whole for one dot":     {broken{wholeBatches: true}, "stuck: ", 26_100},
-	"devices do not look before they refill":   {broken{hasty: true}, "I4: ", 500},
+	"requests wait as a whole for one dot":     {broken{wholeBatches: true}, "stuck: ", 300},
+	"devices do not look before they refill":   {broken{hasty: true}, "I4: ", 700},
 	"devices do not say which epoch they know": {broken{noEpoch: true}, "I4: ", 1200},
+	"devices keep what was erased":             {broken{keepErased: true}, "erased: ", 0},
 }
 
 // seedsToNotice bounds how long a broken promise may go unnoticed.
@@ -52,6 +53,16 @@ func TestBrokenWorldsAroundTheServiceAreNoticed(t *testing.T) {
 			noticed(t, services(t), c.broken, c.says, c.from, seedsToNotice)
 		})
 	}
+}
+
+// A server that lets an erased act come back under another name is noticed.
+func TestForgetfulServersAreNoticed(t *testing.T) {
+	t.Parallel()
+	noticed(t, func(session string, now *int64) server {
+		m := newModel(session, now)
+		m.forgetful = true
+		return m
+	}, broken{}, "erased: ", 0, seedsToNotice)
 }
 
 // noticed fails the test unless a world finds what is broken, and for that reason.

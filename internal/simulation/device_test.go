@@ -1,7 +1,6 @@
 package simulation
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 	"time"
@@ -81,7 +80,7 @@ func (d *device) find(dot crdt.Dot) *crdt.Op {
 		return &h.ops[dot.Seq-1]
 	}
 	for _, r := range d.rows {
-		if op := mustParse(r.Line); op.Dot == dot {
+		if op := parseRow(r); op.Dot == dot {
 			return &op
 		}
 	}
@@ -152,7 +151,7 @@ func (w *world) ask(d *device, actor string, most, limit int) request {
 		// Who may not read learns of another epoch only from an acknowledgement, so it sends
 		// again what it sent last.
 		for _, actor := range slices.Sorted(maps.Keys(d.own)) {
-			if h := d.own[actor]; h.acked > 0 && h.acked == h.len() {
+			if h := d.own[actor]; h.acked > 0 && h.acked == h.len() && worded(&h.ops[h.acked-1]) {
 				req.actor, req.lines, req.prev, req.head = actor, h.lines[h.acked-1:], h.chains[h.acked-1], h.chains[h.acked]
 				break
 			}
@@ -172,15 +171,16 @@ func (d *device) sayable(actor string, most uint64) uint64 {
 	if h.stop > h.acked {
 		to = min(to, h.stop)
 	}
-	if d.met == nil || d.denied {
-		return to
-	}
+	blind := d.met == nil || d.denied
 	known := func(dot crdt.Dot) bool {
+		if blind {
+			return true
+		}
 		own := d.own[dot.Actor]
 		return dot.Seq == 0 || dot.Actor == actor || d.met[dot] || own != nil && dot.Seq <= own.acked
 	}
 	for i, op := range h.ops[h.acked:to] {
-		if !known(op.Ref) || slices.ContainsFunc(op.Seen, func(dot crdt.Dot) bool { return !known(dot) }) {
+		if !worded(&op) || !known(op.Ref) || slices.ContainsFunc(op.Seen, func(dot crdt.Dot) bool { return !known(dot) }) {
 			return h.acked + uint64(i)
 		}
 	}
@@ -196,6 +196,7 @@ func (w *world) hear(d *device, req request, a answer) {
 	switch {
 	case a.refused != nil && a.refused.code == "denied":
 		d.denied = true
+		w.unsayable(d, 0)
 		return
 	case actor == "" || len(a.rows) > 0:
 		d.denied = false
@@ -220,6 +221,7 @@ func (w *world) hear(d *device, req request, a answer) {
 	if d.behind {
 		w.redraw(d)
 	}
+	w.unsayable(d, a.n)
 }
 
 func (w *world) refused(d *device, req request, r *refusal) {
@@ -276,7 +278,7 @@ func (w *world) acknowledged(d *device, req request, a answer) {
 
 // take adds the next row of the log.
 func (w *world) take(d *device, row merge.Row) {
-	op := mustParse(row.Line)
+	op := parseRow(row)
 	if sum, known := d.former[op.Dot]; known && sum != op.Sum() && !w.broken.hasty {
 		w.estranged(d, op.Dot)
 	}
@@ -285,7 +287,7 @@ func (w *world) take(d *device, row merge.Row) {
 	}
 	if w.owner[op.Actor] == d.user {
 		h := w.history(d, op.Actor)
-		if op.Seq <= h.len() && !bytes.Equal(h.lines[op.Seq-1], row.Line) {
+		if op.Seq <= h.len() && h.ops[op.Seq-1].Sum() != op.Sum() {
 			h.acked = min(h.acked, op.Seq-1)
 			w.renew(d, op.Actor, &refusal{code: "fork", dot: op.Dot})
 		}
@@ -308,6 +310,9 @@ func (w *world) take(d *device, row merge.Row) {
 		h.blocked = false
 	}
 	d.rows = append(d.rows, row)
+	if !w.broken.keepErased {
+		d.heed(row, &op)
+	}
 	held := d.view.Has(op.Dot)
 	switch {
 	case held && row.Quarantined:
@@ -315,7 +320,7 @@ func (w *world) take(d *device, row merge.Row) {
 	case held:
 		if _, err := d.view.Apply(&op); err != nil {
 			d.behind = true
-		} else if err := admit(d.view, &op, false); err != nil {
+		} else if err := effects(d.view, &op, false); err != nil {
 			fail("I5: position %d: %v", row.N, err)
 		}
 	case w.broken.noAdmission && !row.Quarantined:

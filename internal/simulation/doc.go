@@ -13,7 +13,8 @@
 // The network loses, doubles, delays and reorders requests and answers, and parts devices
 // from the server. Servers crash before and after the commit and come back from a backup;
 // tablets come back from a backup, are copied, and lie about the time; rights end and
-// return, actor ids are revoked, sessions are locked, supervisors admit from quarantine.
+// return, actor ids are revoked, sessions are locked, supervisors admit from quarantine, and an
+// officer has values erased.
 //
 // There are two servers behind one interface: the service of package merge over SQLite, and
 // a model of it over package crdt alone. A seed runs on the model thousands of times faster;
@@ -32,17 +33,21 @@
 //   - I6 Each actor's chain leads to its head.
 //   - Each operation is in quarantine or marked late if, and only if, it arrived that way.
 //   - Every act counts once, however often it was issued.
+//   - An act that was erased has no value in the log, under whatever name it comes, and in the
+//     end on no tablet; no other act loses its value.
 //   - When the network heals, every device empties its queue and comes to the same document.
 //
 // Each is known to bite: the tests break the server or the device on purpose, one promise at
 // a time, and the world has to notice within a bounded number of seeds.
 //
-// Three things are let pass. Bytes that nobody has any more, because a server and a tablet
+// Four things are let pass. Bytes that nobody has any more, because a server and a tablet
 // came back from backups at the same time, cannot be filled in again. Of two selves of one
 // actor one gives way when both have written, and what is recorded under an actor id that
 // the backup does not know comes again under another; the act is there in either case. And a
 // device whose user may not read any more cannot look what names mean to a restored server:
-// what it sends waits in quarantine.
+// what it sends waits in quarantine. And a restored server that has forgotten a redaction takes
+// the value again from a tablet that still has it; one that has erased it issues again, under a
+// new actor id, what follows.
 //
 //	go test ./internal/simulation -run Replay -seed 42       one seed, with its acts
 //	FIREMODE_SOAK=1 go test ./internal/simulation            the long form

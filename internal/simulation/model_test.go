@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"time"
 
 	"firemode/crdt"
 	"firemode/merge"
@@ -23,6 +24,10 @@ type model struct {
 	doc    *crdt.Doc // a cache of disk
 	chains map[string][][32]byte
 	starts int
+	clock  *crdt.Clock
+	staff  map[string]string // actors of those without a device, by user
+
+	forgetful bool // lets an erased act come back under another name
 }
 
 type disk struct {
@@ -41,13 +46,18 @@ func (d disk) copy() disk {
 }
 
 func newModel(session string, now *int64) *model {
-	m := &model{session: session, now: now, disk: disk{actors: map[string]modelActor{}}}
+	m := &model{session: session, now: now, disk: disk{actors: map[string]modelActor{}}, staff: map[string]string{}}
 	m.tape = m.disk.copy()
 	m.restart()
 	return m
 }
 
-func (m *model) issue(user, actor string) { m.disk.actors[actor] = modelActor{user: user} }
+func (m *model) issue(user, actor string) {
+	m.disk.actors[actor] = modelActor{user: user}
+	if withoutDevice(user) {
+		m.staff[user] = actor
+	}
+}
 
 func (m *model) revoke(actor string) {
 	a, known := m.disk.actors[actor]
@@ -71,6 +81,7 @@ func (m *model) restore() {
 func (m *model) restart() {
 	rows := m.disk.rows
 	m.doc, m.chains = crdt.New(), map[string][][32]byte{}
+	m.clock = &crdt.Clock{Now: func() time.Time { return time.UnixMilli(*m.now) }}
 	if m.starts++; m.starts%2 == 0 && len(rows) > 1 {
 		half := rebuilt(rows[:len(rows)/2])
 		doc, err := crdt.LoadSnapshot(half.AppendSnapshot(nil))
@@ -82,7 +93,7 @@ func (m *model) restart() {
 	}
 	extend(m.doc, rows)
 	for _, r := range m.disk.rows {
-		op := mustParse(r.Line)
+		op := parseRow(r)
 		m.link(&op)
 	}
 }
@@ -118,6 +129,9 @@ func (m *model) sync(req request) answer {
 			return a
 		}
 		m.commit(rows)
+		if !m.forgetful {
+			m.repeats(len(rows))
+		}
 		ack.Acked, ack.N = m.doc.Held(req.actor), m.position()
 		ack.Chain = m.chain(req.actor)[ack.Acked]
 		ack.More = m.position()-req.since > int64(len(rows))
@@ -131,12 +145,20 @@ func (m *model) sync(req request) answer {
 
 func (m *model) commit(rows []merge.Row) {
 	for _, r := range rows {
-		op := mustParse(r.Line)
+		op := parseRow(r)
 		if err := apply(m.doc, &op, r.Quarantined); err != nil {
 			fail("the model took what it cannot apply: %v", err)
 		}
 		m.link(&op)
 		m.disk.rows = append(m.disk.rows, r)
+		_ = m.clock.Observe(op.Time)
+		if redacts(&op) && !r.Quarantined {
+			for i, row := range m.disk.rows {
+				if row.Redacted == "" && slices.Contains(op.Seen, parseRow(row).Dot) {
+					m.disk.rows[i], _ = stub(row)
+				}
+			}
+		}
 	}
 }
 

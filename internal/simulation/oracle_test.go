@@ -28,7 +28,7 @@ func (l *ledger) reset(session string) {
 func (l *ledger) n() int64 { return int64(len(l.rows)) }
 
 func (l *ledger) add(r merge.Row) crdt.Op {
-	op := mustParse(r.Line)
+	op := parseRow(r)
 	if r.N != l.n()+1 {
 		fail("I5: position %d follows %d", r.N, l.n())
 	}
@@ -46,7 +46,7 @@ func (l *ledger) add(r merge.Row) crdt.Op {
 	if op.Seq == 1 {
 		l.chains[op.Actor] = crdt.ChainStart(l.session, op.Actor)
 	}
-	l.chains[op.Actor] = crdt.Chain(l.chains[op.Actor], r.Line)
+	l.chains[op.Actor] = crdt.ChainSum(l.chains[op.Actor], op.Sum())
 	l.seqs[op.Actor], l.index[op.Dot] = op.Seq, len(l.rows)
 	l.rows, l.ops = append(l.rows, r), append(l.ops, op)
 	return op
@@ -151,7 +151,9 @@ func (w *world) survey() {
 	for _, d := range w.devices {
 		for _, h := range d.own {
 			for i := range h.ops {
-				held[h.ops[i].Sum()], acts[w.oracle.actOf[h.ops[i].Sum()]] = true, true
+				if worded(&h.ops[i]) {
+					held[h.ops[i].Sum()], acts[w.oracle.actOf[h.ops[i].Sum()]] = true, true
+				}
 			}
 		}
 	}
@@ -194,6 +196,10 @@ func (w *world) reissued(d *device, actor string, ops []crdt.Op, why *refusal) {
 	case "foreign":
 		if w.known[actor] {
 			fail("I1: the server does not know %s, which it has issued", actor)
+		}
+	case "erased":
+		if worded(&ops[0]) {
+			fail("I1: %s gives up %s, which it could send", d.name, why.dot)
 		}
 	case "stuck":
 		if w.someoneHas(why.dot) {
@@ -323,7 +329,7 @@ func (w *world) right(doc *crdt.Doc) {
 func (w *world) someoneHas(dot crdt.Dot) bool {
 	return slices.ContainsFunc(w.devices, func(d *device) bool {
 		h := d.own[dot.Actor]
-		return h != nil && dot.Seq <= h.len()
+		return h != nil && dot.Seq <= h.len() && worded(&h.ops[dot.Seq-1])
 	})
 }
 

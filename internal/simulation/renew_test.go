@@ -20,7 +20,7 @@ func (w *world) meet(d *device, epoch int) {
 		d.former, d.strange = map[crdt.Dot][32]byte{}, map[crdt.Dot]bool{}
 	}
 	for _, row := range d.rows {
-		op := mustParse(row.Line)
+		op := parseRow(row)
 		d.former[op.Dot] = op.Sum()
 	}
 	d.rows = nil
@@ -70,8 +70,10 @@ func (w *world) renew(d *device, actor string, why *refusal) {
 			claim.Origin = ""
 		}
 		if !worth {
-			w.oracle.goneActs[act] = true // a removal of what never arrived
-			w.counts["removals of nothing"]++
+			w.oracle.goneActs[act] = true // a removal of what never arrived, or an erased value
+			if worded(&op) {
+				w.counts["removals of nothing"]++
+			}
 			continue
 		}
 		renamed[op.Dot] = w.record(d, claim, act)

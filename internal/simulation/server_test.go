@@ -44,6 +44,7 @@ type server interface {
 	issue(user, actor string)
 	revoke(actor string)
 	lock(locked bool)
+	redact(list []crdt.Dot)
 	sync(req request) answer
 	// crash handles a request up to its commit, which never happens, and starts again. It
 	// returns the answer that it would have given.
@@ -64,6 +65,7 @@ func (p pair) both(fn func(server)) { fn(p.a); fn(p.b) }
 func (p pair) issue(user, actor string) { p.both(func(s server) { s.issue(user, actor) }) }
 func (p pair) revoke(actor string)      { p.both(func(s server) { s.revoke(actor) }) }
 func (p pair) lock(locked bool)         { p.both(func(s server) { s.lock(locked) }) }
+func (p pair) redact(list []crdt.Dot)   { p.both(func(s server) { s.redact(list) }) }
 func (p pair) restart()                 { p.both(server.restart) }
 func (p pair) backup()                  { p.both(server.backup) }
 func (p pair) restore()                 { p.both(server.restore) }
@@ -111,7 +113,7 @@ func sameAnswer(a, b answer) answer {
 func diffRows(a, b []merge.Row) string {
 	for i := range min(len(a), len(b)) {
 		x, y := a[i], b[i]
-		if x.N != y.N || x.Received != y.Received || x.Quarantined != y.Quarantined || x.Late != y.Late || !bytes.Equal(x.Line, y.Line) {
+		if x.N != y.N || x.Received != y.Received || x.Quarantined != y.Quarantined || x.Late != y.Late || x.Redacted != y.Redacted || !bytes.Equal(x.Line, y.Line) {
 			return fmt.Sprintf("%+v and %+v", x, y)
 		}
 	}
@@ -121,7 +123,7 @@ func diffRows(a, b []merge.Row) string {
 	return ""
 }
 
-// apply brings a row of the log into effect, and what it admits.
+// apply brings a row of the log into effect, and what it admits or erases.
 func apply(doc *crdt.Doc, op *crdt.Op, quarantined bool) error {
 	join := doc.Apply
 	if quarantined {
@@ -130,17 +132,22 @@ func apply(doc *crdt.Doc, op *crdt.Op, quarantined bool) error {
 	if added, err := join(op); err != nil || !added {
 		return fmt.Errorf("apply %s: added %t: %w", op.Dot, added, err)
 	}
-	return admit(doc, op, quarantined)
+	return effects(doc, op, quarantined)
 }
 
-// admit lifts the quarantine of what an admission names.
-func admit(doc *crdt.Doc, op *crdt.Op, quarantined bool) error {
-	if quarantined || !admits(op) {
+// effects are what an admission or a redaction does to what it names.
+func effects(doc *crdt.Doc, op *crdt.Op, quarantined bool) (err error) {
+	if quarantined || !admits(op) && !redacts(op) {
 		return nil
 	}
 	for _, dot := range op.Seen {
-		if _, err := doc.Admit(dot); err != nil {
-			return fmt.Errorf("admit %s: %w", dot, err)
+		if admits(op) {
+			_, err = doc.Admit(dot)
+		} else {
+			err = doc.Redact(dot)
+		}
+		if err != nil {
+			return fmt.Errorf("%s names %s: %w", op.Dot, dot, err)
 		}
 	}
 	return nil
@@ -165,7 +172,7 @@ func rebuilt(rows []merge.Row) *crdt.Doc {
 
 func extend(doc *crdt.Doc, rows []merge.Row) {
 	for _, r := range rows {
-		op := mustParse(r.Line)
+		op := parseRow(r)
 		if err := apply(doc, &op, r.Quarantined); err != nil {
 			fail("I5: position %d does not follow from those before: %v", r.N, err)
 		}

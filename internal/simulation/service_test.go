@@ -137,7 +137,11 @@ func (s *service) exec(sql string, params dbx.Params) {
 
 // issue writes the row itself: the service draws names that no seed decides.
 func (s *service) issue(user, actor string) {
-	s.exec("INSERT INTO crdt_actors (key, user, device) VALUES ({:key}, {:user}, {:device})", dbx.Params{"key": actor, "user": user, "device": actor})
+	device := actor
+	if withoutDevice(user) {
+		device = "results:" // what the service writes for them without a device
+	}
+	s.exec("INSERT INTO crdt_actors (key, user, device) VALUES ({:key}, {:user}, {:device})", dbx.Params{"key": actor, "user": user, "device": device})
 }
 
 func (s *service) revoke(actor string) {
@@ -155,6 +159,17 @@ func (s *service) lock(locked bool) {
 		status = collections.SessionLocked
 	}
 	s.exec("UPDATE test_sessions SET status = {:status} WHERE id = {:id}", dbx.Params{"status": status, "id": s.session})
+}
+
+func (s *service) redact(list []crdt.Dot) {
+	names := make([]string, len(list))
+	for i, dot := range list {
+		names[i] = dot.String()
+	}
+	need(s.do(func(b *merge.Batch) error {
+		_, err := b.Redact(merge.RedactRequest{SessionID: s.session, UserID: officer, Dots: names, Reason: "a name"})
+		return err
+	}))
 }
 
 // sync does what the route does with a request.

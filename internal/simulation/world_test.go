@@ -23,6 +23,7 @@ type broken struct {
 	hasty            bool // devices send to a server of another epoch before they have looked what names mean there
 	noAdmission      bool // devices take an admission for a value like another
 	noEpoch          bool // devices do not say which epoch they know
+	keepErased       bool // devices keep values that were erased
 }
 
 // message is a request or an answer on its way.
@@ -80,6 +81,7 @@ func newWorld(seed uint64, srv func(session string, now *int64) server, b broken
 	w.server = srv(w.session, &w.now)
 	w.ledger.reset(w.session)
 	w.oracle.init()
+	w.staff()
 	r := rand.New(rand.NewPCG(seed, 0))
 	for i := range 2 + r.IntN(3) {
 		d := &device{name: "t" + strconv.Itoa(i), user: "user" + strconv.Itoa(r.IntN(1+i)), online: true, epoch: -1, own: map[string]*history{}}
@@ -138,12 +140,22 @@ func (w *world) arrive(req request, commit bool) answer {
 // stored holds the rows that a request has added against the request.
 func (w *world) stored(req request, a answer, lapsed bool) {
 	rows := w.server.log(w.ledger.n())
+	var order *merge.Row // to erase what came under another name
+	if n := a.ack.Added; len(rows) == n+1 {
+		if op := parseRow(rows[n]); redacts(&op) {
+			order, rows = &rows[n], rows[:n]
+		}
+	}
 	if len(rows) != a.ack.Added {
 		fail("I5: %d rows for %d operations added", len(rows), a.ack.Added)
 	}
 	lines := req.lines[len(req.lines)-len(rows):]
 	for i, r := range rows {
-		if !bytes.Equal(r.Line, lines[i]) {
+		sent := merge.Row{N: r.N, Line: lines[i]}
+		if r.Redacted != "" && order != nil {
+			sent, _ = stub(sent)
+		}
+		if !bytes.Equal(r.Line, sent.Line) || r.Redacted != sent.Redacted {
 			fail("I1: position %d holds other bytes than were sent", r.N)
 		}
 		op := w.ledger.add(r)
@@ -154,6 +166,10 @@ func (w *world) stored(req request, a answer, lapsed bool) {
 			fail("position %d, %s: got quarantined %t, late %t, want %t, %t", r.N, op.Dot, r.Quarantined, r.Late, want, w.locked)
 		}
 	}
+	if order != nil {
+		w.ordered(*order, nobody)
+	}
+	w.erased()
 	if chain := w.ledger.chains[req.actor]; chain != a.ack.Chain {
 		fail("I6: the chain of %s is not the one acknowledged", req.actor)
 	}
@@ -261,6 +277,7 @@ func (w *world) restoreServer() {
 	for _, r := range rows {
 		w.ledger.add(r)
 	}
+	w.staff()
 	w.unchanged()
 	if len(before) > len(rows) {
 		w.oracle.restored = true
