@@ -112,8 +112,7 @@ const demoUsername = "demo"
 
 // recordToken leaves an entry in the audit log: a token is as good as a login.
 func recordToken(app core.App, record *core.Record, expires time.Time) error {
-	return app.RunInTransaction(func(tx core.App) error {
-		defer audit.Attribute(tx, audit.Actor{Role: audit.SystemRole, UserAgent: "firemode token"})()
+	return saveAs(app, "token", func(tx core.App) error {
 		_, err := audit.Append(tx, audit.Entry{
 			Action: "issue_token", ResourceType: collections.Users, ResourceID: record.Id,
 			New: map[string]any{"expires_at": expires.UTC().Format(time.RFC3339)},

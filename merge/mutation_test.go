@@ -48,6 +48,7 @@ var mistakes = []mutants.Mutant{
 	{Name: "other names keep the value", File: "redact_repeats.go", Old: "return dots, nil // nothing", New: "return dots, nil\n\t}\n\tif true {\n\t\treturn dots, nil // nothing"},
 	{Name: "import overlooks the hold", File: "import.go", Old: "return !stored[x].erased", New: "return false"},
 	{Name: "legal hold is overlooked", File: "redact.go", Old: "\tif held {\n", New: "\tif false {\n"},
+	{Name: "a failed listing stays in memory", File: "conflict_list.go", Old: "\t\tb.change(d) // what", New: "\t\t// what"},
 	{Name: "resolved conflicts stay open", File: "conflict_list.go", Old: "\t\tcase !conflict && listed:\n", New: "\t\tcase false && listed:\n"},
 	{Name: "import forgets revocations", File: "import.go", Old: "\t\tif a.Revoked && !row.revoked {\n", New: "\t\tif false {\n"},
 	{Name: "import overlooks forks", File: "import.go", Old: "\t\t\tif held && here.sum != op.Sum() {\n", New: "\t\t\tif held && here.sum != op.Sum() && false {\n"},
@@ -56,5 +57,5 @@ var mistakes = []mutants.Mutant{
 // Every mistake is noticed by the package's own tests.
 func TestMutantsAreNoticed(t *testing.T) {
 	t.Parallel()
-	mutants.Check(t, "Device|Histor|Lapsed|Actors|Revoked|Set|Answered|Change|Invalid|Locked|Conflicts|Lock|Reasons|Resolve|Decide|Erased|Epoch|Devices|Import|Verify|Log|Admission|Redact|Snapshots|Failing|Full|Abandoned|Start|Stop|Failed|Large|Put|Slow|Feed", mistakes)
+	mutants.Check(t, "Device|Histor|Lapsed|Actors|Revoked|Set|Answered|Change|Invalid|Locked|Conflicts|Lock|Reasons|Resolve|Decide|Erased|Listing|Epoch|Devices|Import|Verify|Log|Admission|Redact|Snapshots|Failing|Full|Abandoned|Start|Stop|Failed|Large|Put|Slow|Feed", mistakes)
 }

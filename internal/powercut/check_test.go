@@ -89,12 +89,14 @@ type position struct {
 }
 
 // readLog reads the whole log and checks that positions are dense, that each operation has
-// one row, and that the mirror's outbox has one entry for each row, which is in one run.
+// one row, and that the mirror's outbox has one entry for each row, which is in one run, and
+// one for its erasure.
 func readLog(app core.App, v *verdict) (map[position]logRow, error) {
 	rows, err := app.DB().NewQuery(`WITH runs AS MATERIALIZED (SELECT pk ->> 0 AS doc, pk ->> 1 AS actor, pk ->> 2 AS first, pk ->> 3 AS last
 			FROM (SELECT '[' || replace(pk, '/', ',') || ']' AS pk FROM _pgsync_log WHERE coll = 'crdt_ops' AND op = 7))
 		SELECT d.key, d.n, o.n, a.key, o.seq, o.line,
-			(SELECT count(*) FROM runs r WHERE r.doc = o.doc AND r.actor = o.actor AND o.seq BETWEEN r.first AND r.last)
+			(SELECT count(*) FROM runs r WHERE r.doc = o.doc AND r.actor = o.actor AND o.seq BETWEEN r.first AND r.last),
+			o.q & 32 <> 0, (SELECT count(*) FROM _pgsync_log WHERE coll = 'crdt_ops' AND op = 2 AND pk = o.doc || '/' || o.n)
 		FROM crdt_ops o LEFT JOIN crdt_docs d ON d.id = o.doc LEFT JOIN crdt_actors a ON a.id = o.actor ORDER BY o.doc, o.n`).Rows()
 	if err != nil {
 		return nil, err
@@ -104,8 +106,9 @@ func readLog(app core.App, v *verdict) (map[position]logRow, error) {
 	for rows.Next() {
 		var p position
 		var r logRow
-		var docN, outbox int64
-		if err := rows.Scan(&p.session, &docN, &r.n, &p.actor, &p.seq, &r.line, &outbox); err != nil {
+		var docN, outbox, carried int64
+		var erased bool
+		if err := rows.Scan(&p.session, &docN, &r.n, &p.actor, &p.seq, &r.line, &outbox, &erased, &carried); err != nil {
 			return nil, err
 		}
 		if last[p.session]++; r.n != last[p.session] {
@@ -116,6 +119,9 @@ func readLog(app core.App, v *verdict) (map[position]logRow, error) {
 		}
 		if outbox != 1 {
 			v.add("%s.%d has %d entries in the outbox, want 1", p.actor, p.seq, outbox)
+		}
+		if erased != (carried == 1) {
+			v.add("%s.%d, erased: %t, has %d entries of its erasure in the outbox", p.actor, p.seq, erased, carried)
 		}
 		end[p.session] = docN
 		logged[p] = r
@@ -135,9 +141,16 @@ func (w *world) compareLog(logged map[position]logRow, cut int, v *verdict) {
 	for _, a := range w.acts {
 		kept := 0
 		for i, line := range a.req.Lines {
-			r, ok := logged[position{a.req.SessionID, a.req.Actor, a.first + uint64(i)}]
+			at := position{a.req.SessionID, a.req.Actor, a.first + uint64(i)}
+			r, ok := logged[at]
 			if ok {
 				known++
+			}
+			if e, erased := w.erased[at]; erased && ok {
+				line = w.expected(e, line, logged, cut, v)
+				if _, ordered := logged[e.by]; ordered {
+					known++
+				}
 			}
 			same := ok && bytes.Equal(r.line, line)
 			if ok && !same {
@@ -163,6 +176,30 @@ func (w *world) compareLog(logged map[position]logRow, cut int, v *verdict) {
 	if known != len(logged) {
 		v.add("the log has %d operations, of which tablets have made %d", len(logged), known)
 	}
+}
+
+// expected is the line that an operation which was to be erased has after the cut: without its
+// value if, and only if, the redaction is there.
+func (w *world) expected(e erasure, line []byte, logged map[position]logRow, cut int, v *verdict) []byte {
+	_, ordered := logged[e.by]
+	if e.acked <= cut {
+		v.acked++
+	}
+	if !ordered {
+		if e.acked <= cut {
+			v.lost++
+		}
+		return line
+	}
+	if e.begun > cut {
+		v.add("%s.%d erases after the cut", e.by.actor, e.by.seq)
+	}
+	op, err := crdt.ParseOp(line)
+	if err != nil {
+		v.add("a tablet made what is no operation: %v", err)
+	}
+	stub, _ := op.Redact()
+	return stub
 }
 
 // compareAudit holds the audit log against the operation log: one entry for each request

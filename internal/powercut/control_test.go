@@ -15,18 +15,20 @@ import (
 // TestCheckerFindsDamage breaks what was found after a cut, one thing at a time.
 func TestCheckerFindsDamage(t *testing.T) {
 	t.Parallel()
-	w := record(t, sqlite.Connect, 1, 2)
+	w := record(t, sqlite.Connect, 1, 3)
 	d := NewDisk(w.Recording)
 	d.Advance(w.Now())
 	found := d.Cut(Fate{Keep: 1, Names: 1}, nil)
-	if v := w.checkFiles(t, found, w.Now()); v.acked < 2*tablets || v.lost > 0 || len(v.wrong) > 0 {
+	if v := w.checkFiles(t, found, w.Now()); v.acked < 4*tablets || v.lost > 0 || len(v.wrong) > 0 {
 		t.Fatalf("before the damage: got %+v, want nothing found", v)
 	}
-	const newest = "doc = 1 AND n = (SELECT max(n) FROM crdt_ops WHERE doc = 1)"
+	const newest = "doc = 1 AND n = (SELECT max(n) FROM crdt_ops WHERE doc = 1 AND q = 0 AND line NOT LIKE '%notes/redacted%')"
 	for name, c := range map[string]struct{ damage, want string }{
 		"operation lost":      {"DELETE FROM crdt_ops WHERE " + newest, "1 lost"},
+		"redaction lost":      {"DELETE FROM crdt_ops WHERE line LIKE '%notes/redacted%'", " lost"},
+		"value back":          {"UPDATE crdt_ops SET q = 0, line = CAST(replace(CAST(line AS TEXT), '$redacted', '$number') AS BLOB) WHERE q = 32", "other bytes"},
 		"operation changed":   {"UPDATE crdt_ops SET line = CAST(replace(CAST(line AS TEXT), 'remark', 'Remark') AS BLOB) WHERE " + newest, "other bytes"},
-		"position skipped":    {"UPDATE crdt_ops SET n = n + 1 WHERE " + newest, "position: got"},
+		"position skipped":    {"UPDATE crdt_ops SET n = n + 1000 WHERE " + newest, "position: got"},
 		"document behind":     {"UPDATE crdt_docs SET n = n - 1", "document: got position"},
 		"head lost":           {"DELETE FROM crdt_heads WHERE doc = 1", "an actor has no head"},
 		"head behind":         {"UPDATE crdt_heads SET seq = seq - 1", "does not end at its head"},
@@ -35,7 +37,8 @@ func TestCheckerFindsDamage(t *testing.T) {
 		"audit entry lost":    {"DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log WHERE action = 'merge')", "0 audit entries"},
 		"audit entry doubled": {"CREATE TEMP TABLE c AS SELECT * FROM audit_log WHERE seq = 1; UPDATE c SET id = 'x', seq = (SELECT max(seq) + 1 FROM audit_log); INSERT INTO audit_log SELECT * FROM c", "audit entries: got"},
 		"audit entry missing": {"DELETE FROM audit_log WHERE seq = 1", "the audit log has gaps"},
-		"outbox entry lost":   {"DELETE FROM _pgsync_log WHERE coll = 'crdt_ops' AND seq = (SELECT max(seq) FROM _pgsync_log WHERE coll = 'crdt_ops')", "0 entries in the outbox"},
+		"outbox entry lost":   {"DELETE FROM _pgsync_log WHERE coll = 'crdt_ops' AND seq = (SELECT max(seq) FROM _pgsync_log WHERE coll = 'crdt_ops' AND op = 7)", "0 entries in the outbox"},
+		"erasure not carried": {"DELETE FROM _pgsync_log WHERE coll = 'crdt_ops' AND op = 2", "0 entries of its erasure"},
 		"index differs":       {"", "integrity of data.db"},
 	} {
 		t.Run(name, func(t *testing.T) {

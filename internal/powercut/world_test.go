@@ -33,13 +33,21 @@ type act struct {
 	acked int    // moment after it was acknowledged
 }
 
+// An erasure is an officer's redaction of a tablet's operation.
+type erasure struct {
+	by    position // the redaction
+	begun int      // as in act
+	acked int
+}
+
 // A world is a recording of an app that people wrote to.
 type world struct {
 	*Recording
 	sessions []string // a small and a large one
 	acts     []act    // acknowledged, all of them, in no order
-	began    int      // moment at which the first request was made
-	epoch    string   // of the log
+	erased   map[position]erasure
+	began    int    // moment at which the first request was made
+	epoch    string // of the log
 }
 
 // connect is how an app opens its databases.
@@ -109,7 +117,7 @@ func record(t *testing.T, c connect, seed uint64, requests int) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Recording: r, sessions: sessions}
+	w := &world{Recording: r, sessions: sessions, erased: map[position]erasure{}}
 	app, err := open(dir, c)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +127,7 @@ func record(t *testing.T, c connect, seed uint64, requests int) *world {
 		t.Fatal(err)
 	}
 	w.began, w.epoch = w.Now(), s.Epoch()
-	var mu sync.Mutex // guards w.acts
+	var mu sync.Mutex // guards w.acts and w.erased
 	var wg sync.WaitGroup
 	for i := range tablets {
 		wg.Go(func() {
@@ -132,6 +140,13 @@ func record(t *testing.T, c connect, seed uint64, requests int) *world {
 				mu.Lock()
 				w.acts = append(w.acts, a)
 				mu.Unlock()
+				if err == nil && n%3 == 1 {
+					var e erasure
+					e, err = d.erase(w.Recording, s)
+					mu.Lock()
+					w.erased[position{d.session, d.actor, d.seq}] = e
+					mu.Unlock()
+				}
 			}
 			if err != nil {
 				t.Errorf("tablet %d: %v", i, err)
@@ -198,6 +213,24 @@ func (d *tablet) write(r *Recording, s *merge.Service, n int, rng *rand.Rand) (a
 	err := send(s, a.req)
 	a.acked = r.Now()
 	return a, err
+}
+
+// erase has an officer erase the newest operation and waits for the answer.
+func (d *tablet) erase(r *Recording, s *merge.Service) (erasure, error) {
+	e := erasure{begun: r.Now()}
+	err := s.Do(context.Background(), func(b *merge.Batch) error {
+		res, err := b.Redact(merge.RedactRequest{
+			SessionID: d.session, UserID: "olga", Dots: []string{crdt.Dot{Actor: d.actor, Seq: d.seq}.String()}, Reason: "a name",
+		})
+		if err != nil {
+			return err
+		}
+		by, _ := crdt.ParseDot(res.Ops[0])
+		e.by = position{d.session, by.Actor, by.Seq}
+		return nil
+	})
+	e.acked = r.Now()
+	return e, err
 }
 
 func send(s *merge.Service, req merge.SyncRequest) error {
