@@ -88,6 +88,7 @@ func TestStory(t *testing.T) {
 	s.officerSees()
 	s.mirrorHolds()
 	s.auditNames()
+	s.nameIsErased()
 	s.loggedOutTokenIsDead()
 	if code := s.server.Stop(t); code != 0 {
 		t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, s.server.Log())
