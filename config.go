@@ -43,6 +43,7 @@ var variables = []variable{
 	{"FIREMODE_HTTP", "127.0.0.1:5000", "address of the API, the admin UI and /docs"},
 	{"FIREMODE_DIAG", "127.0.0.1:6060", "loopback address of /metrics, /memory and /debug/pprof/"},
 	{"FIREMODE_DATA", "pb_data", "data directory"},
+	{"FIREMODE_WRITES_PER_SECOND", "50", "writes one account may send for long, ten seconds' worth at once, ten times as many per address; 0 is no limit"},
 	{"FIREMODE_ALLOW_SCHEMA_EDIT", "false", "development only: let the admin UI change collections and run SQL"},
 }
 
@@ -57,6 +58,7 @@ type Config struct {
 	JWTLife         time.Duration
 	FernetKeys      *sealed.Keyring // nil until a key is known
 	Argon2          hooks.HasherConfig
+	WritesPerSecond int64 // of one account; 0 is no limit
 	AllowSchemaEdit bool
 }
 
@@ -125,7 +127,7 @@ func loadConfig(getenv func(string) string) (Config, error) {
 	c := Config{
 		Env: r.text("FIREMODE_ENV"), HTTP: r.address("FIREMODE_HTTP"), Diag: r.address("FIREMODE_DIAG"),
 		DataDir: r.text("FIREMODE_DATA"), DatabaseURL: r.text("DATABASE_URL"),
-		AllowSchemaEdit: r.boolean("FIREMODE_ALLOW_SCHEMA_EDIT"),
+		AllowSchemaEdit: r.boolean("FIREMODE_ALLOW_SCHEMA_EDIT"), WritesPerSecond: r.integer("FIREMODE_WRITES_PER_SECOND", 0, 1_000_000),
 		// The bounds are those of PocketBase's own token settings.
 		JWTLife: time.Duration(r.integer("JWT_EXPIRES_IN_SECONDS", 10, 94670856)) * time.Second,
 		Argon2: hooks.HasherConfig{

@@ -112,7 +112,7 @@ func (p *parts) bindServe(app core.App) {
 func (p *parts) api() api.Deps {
 	return api.Deps{
 		Hasher: p.hasher, Tokens: p.tokens, Merge: p.merge, Version: version, Metrics: p.metrics,
-		MirrorStatus: p.mirror.Status,
+		MirrorStatus: p.mirror.Status, WritesPerSecond: float64(p.cfg.WritesPerSecond),
 	}
 }
 

@@ -29,6 +29,9 @@ type Deps struct {
 	// DiskFloorBytes is the free space below which the service is not ready;
 	// default 256 MiB.
 	DiskFloorBytes uint64
+	// WritesPerSecond is how many writes one account may send, for long; ten seconds' worth may
+	// come at once, and ten times as many from one address. 0 is no limit.
+	WritesPerSecond float64
 	// Metrics receives what Diagnostics shows; nil keeps none.
 	Metrics *Metrics
 	// MirrorStatus reports the state of the mirror; nil means that it is off.
@@ -82,7 +85,7 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 	if err := s.sweepUploads(); err != nil {
 		return err
 	}
-	se.Router.Bind(s.rootMiddleware(), hideTokens(), strictBodies(), frameMiddleware())
+	se.Router.Bind(s.rootMiddleware(), hideTokens(), strictBodies(), frameMiddleware(), writeRateMiddleware(deps.WritesPerSecond, deps.Now))
 	// Patterns with a method: one without would conflict with "GET /{path...}",
 	// the static files. GET serves HEAD as well.
 	for _, method := range []string{

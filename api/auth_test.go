@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"firemode/api"
 	"firemode/collections"
 )
 
@@ -144,4 +146,38 @@ func TestGuessingIsThrottled(t *testing.T) {
 		}
 	}
 	w.login("manager", "wrong").want(401) // somebody else from the same address
+}
+
+// Whoever writes faster than any tablet is told how long to wait, at every door that writes;
+// reading goes on, and so do the others.
+func TestFloodsOfWritesAreThrottled(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	w := newWorld(t, func(d *api.Deps) {
+		d.WritesPerSecond = 0.5
+		d.Now = func() time.Time { return now }
+	})
+	sent := 0
+	result := func() answer {
+		sent++
+		return w.do(request{as: "inspector", method: "POST", path: "/v1/tests/sessions/" + w.session + "/results",
+			header: map[string]string{"Idempotency-Key": fmt.Sprintf("flood-%04d", sent)},
+			body:   map[string]any{"changes": []any{map[string]any{"op": "inc", "path": "heads", "value": 1}}}})
+	}
+	for range 5 {
+		result().want(200)
+	}
+	record := request{as: "inspector", method: "PATCH", path: "/api/collections/users/records/nobody", body: map[string]any{}}
+	for _, a := range []answer{result(), w.do(record)} {
+		a.want(429)
+		if a.header.Get("Retry-After") != "2" || a.member("retryable") != true {
+			t.Errorf("got Retry-After %q and %s, want 2 seconds", a.header.Get("Retry-After"), a.body)
+		}
+	}
+	w.do(request{as: "inspector", method: "GET", path: "/v1/tests/sessions/" + w.session}).want(200)
+	w.login("manager", "wrong").want(401)
+	w.do(request{as: "manager", method: "POST", path: "/v1/tests/sessions",
+		header: map[string]string{"Idempotency-Key": "another-0001"}, body: map[string]any{"building_id": w.building, "session_name": "Again"}}).want(201)
+	now = now.Add(2 * time.Second)
+	result().want(200)
 }

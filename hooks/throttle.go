@@ -51,14 +51,14 @@ type failures struct {
 func throttled(account, address string) map[string]int {
 	account = strings.ToLower(account)
 	return map[string]int{
-		"pair " + network(address) + " " + account: throttlePairMax,
+		"pair " + Network(address) + " " + account: throttlePairMax,
 		"account " + account:                       throttleAccountMax,
-		"address " + network(address):              throttleAddressMax,
+		"address " + Network(address):              throttleAddressMax,
 	}
 }
 
-// network is the address, for IPv6 the /64 that one customer has.
-func network(address string) string {
+// Network is what limits take for one address: for IPv6 the /64 that one customer has.
+func Network(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		return address
@@ -108,7 +108,7 @@ func (t *throttle) failed(account, address string, now time.Time) {
 func (t *throttle) succeeded(account, address string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.failures, "pair "+network(address)+" "+strings.ToLower(account))
+	delete(t.failures, "pair "+Network(address)+" "+strings.ToLower(account))
 }
 
 // makeRoom forgets what is over when there are too many keys, and the older half of the rest
