@@ -12,6 +12,7 @@ import (
 
 	"firemode/audit"
 	"firemode/collections"
+	"firemode/hooks"
 
 	"github.com/pocketbase/dbx"
 	"github.com/pocketbase/pocketbase/core"
@@ -75,6 +76,7 @@ type listedUser struct {
 	Role         string `json:"role" db:"role"`
 	Organisation string `json:"organisation" db:"organisation"`
 	Active       bool   `json:"is_active" db:"is_active"`
+	Pseudonym    string `json:"pseudonym" db:"-"` // that auditors read instead of the id
 }
 
 func usersListCommand(app core.App, deps Deps) *cobra.Command {
@@ -82,7 +84,8 @@ func usersListCommand(app core.App, deps Deps) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "list", Short: "List accounts", Args: cobra.NoArgs,
-		Long:    "List accounts by username, with role, organisation and whether they are switched on.",
+		Long: `List accounts by username, with role, organisation and whether they are switched on.
+Auditors read a pseudonym in the place of the id; the last column says whose it is.`,
 		Example: "  firemode users list --role officer\n  firemode users list --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := Prepare(app, deps); err != nil {
@@ -95,6 +98,13 @@ func usersListCommand(app core.App, deps Deps) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("list users: %w", err)
 			}
+			names, err := hooks.LoadPseudonyms(app)
+			if err != nil {
+				return err
+			}
+			for i := range users {
+				users[i].Pseudonym = names.Of(users[i].ID)
+			}
 			if asJSON {
 				return printJSON(c.OutOrStdout(), users)
 			}
@@ -103,13 +113,13 @@ func usersListCommand(app core.App, deps Deps) *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "USERNAME\tE-MAIL\tROLE\tORGANISATION\tSTATE\tID")
+			fmt.Fprintln(w, "USERNAME\tE-MAIL\tROLE\tORGANISATION\tSTATE\tID\tAUDITORS READ")
 			for _, u := range users {
 				state := "active"
 				if !u.Active {
 					state = "disabled"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Username, u.Email, u.Role, u.Organisation, state, u.ID)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", u.Username, u.Email, u.Role, u.Organisation, state, u.ID, u.Pseudonym)
 			}
 			return w.Flush()
 		},

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"firemode/collections"
+	"firemode/hooks"
 	"firemode/internal/testapp"
 
 	"github.com/pocketbase/dbx"
@@ -52,12 +53,17 @@ func TestUsers(t *testing.T) {
 	p.mustRun(t, "users", "disable", made.UserID)
 	status(403)
 	var listed []struct {
-		Username string
-		Role     string
-		Active   bool `json:"is_active"`
+		ID        string
+		Username  string
+		Role      string
+		Active    bool `json:"is_active"`
+		Pseudonym string
 	}
 	if err := json.Unmarshal([]byte(p.mustRun(t, "users", "list", "--json")), &listed); err != nil || len(listed) != 3 || listed[1].Username != "mia" || listed[1].Role != "manager" || listed[1].Active {
 		t.Errorf("list --json: got %+v (%v)", listed, err)
+	}
+	if names, err := hooks.LoadPseudonyms(p.app); err != nil || listed[1].Pseudonym != names.Of(listed[1].ID) {
+		t.Errorf("pseudonym of %s: got %s (%v)", listed[1].ID, listed[1].Pseudonym, err)
 	}
 	p.mustRun(t, "users", "enable", "mia")
 	status(200)

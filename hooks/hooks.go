@@ -14,6 +14,7 @@ func Register(app core.App, d Deps) {
 	registerPasswords(app, d.Hasher)
 	registerTokens(app, d.Tokens)
 	registerRevocation(app, d.Tokens)
+	registerPseudonyms(app)
 	registerSealed(app)
 	registerGuards(app)
 	registerDoors(app)

@@ -1,0 +1,172 @@
+package hooks
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"firemode/collections"
+
+	"github.com/google/uuid"
+)
+
+// inspected is a building of mei's with an entry in her name, which both kinds of auditor may read.
+func inspected(t *testing.T) *people {
+	t.Helper()
+	p := newPeople(t)
+	p.harbour.Set(collections.FieldOwnerID, p.mei.Id)
+	if err := p.app.Save(p.harbour); err != nil {
+		t.Fatal(err)
+	}
+	auditor, err := p.app.FindFirstRecordByData(collections.Users, collections.FieldUsername, "auditor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	save(t, p.app, collections.BuildingGrants, map[string]any{
+		"building_id": p.harbour.Id, "user_id": auditor.Id, "starts_at": "2020-01-01 00:00:00.000Z",
+	})
+	return p
+}
+
+// Auditors read one and the same pseudonym for a person everywhere, never an id but their own;
+// everybody else reads ids.
+func TestAuditorsReadPseudonyms(t *testing.T) {
+	t.Parallel()
+	p := inspected(t)
+	names, err := LoadPseudonyms(p.app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mei := names.Of(p.mei.Id)
+	if u, err := uuid.Parse(mei); err != nil || u.Version() != 8 || u.Variant() != uuid.RFC4122 || mei == names.Of(p.harbour.Id) {
+		t.Errorf("got %s, want a UUID of version 8 of her own", mei)
+	}
+	building := "/api/collections/buildings/records/" + p.harbour.Id
+	for who, want := range map[string]string{
+		"auditor": mei, "superuser auditor": mei, "officer": p.mei.Id, "superuser officer": p.mei.Id, "superuser admin": p.mei.Id,
+	} {
+		got := p.must(200, "GET", building, p.tokens[who], nil)
+		if got.text(collections.FieldOwnerID) != want || got.text("id") != p.harbour.Id {
+			t.Errorf("%s: got owner %s of %s, want %s", who, got.text(collections.FieldOwnerID), got.text("id"), want)
+		}
+		// Lists can be filtered by what was read, and by nothing else.
+		query := "/api/collections/buildings/records?filter=" + url.QueryEscape("owner_id = '"+want+"'")
+		if got := p.must(200, "GET", query, p.tokens[who], nil); got["totalItems"] != 1.0 || strings.Contains(fmt.Sprint(got), p.mei.Id) != (want == p.mei.Id) {
+			t.Errorf("%s, filtered: got %v, want the building", who, got)
+		}
+		if who != "auditor" { // a user, who has no access to the log
+			log := fmt.Sprint(p.must(200, "GET", "/api/collections/audit_log/records?perPage=500&filter="+url.QueryEscape("resource_id = '"+want+"'"), p.tokens[who], nil))
+			if strings.HasPrefix(who, "superuser") && (!strings.Contains(log, want) || want == mei && strings.Contains(log, p.mei.Id)) {
+				t.Errorf("%s: the log of mei's account: got %.500s", who, log)
+			}
+		}
+	}
+	// Their own id stays: programs compare it with the one in their token.
+	me := p.must(200, "POST", "/api/collections/users/auth-refresh", p.tokens["auditor"], answer{})
+	record, _ := me["record"].(map[string]any)
+	if me.text("token") == "" || record["username"] != "auditor" || record["id"] == names.Of(fmt.Sprint(record["id"])) || strings.Contains(fmt.Sprint(record["id"]), "-8") {
+		t.Errorf("own account: got %v", me)
+	}
+}
+
+// Messages of streams carry them too, each listener's own way.
+func TestAuditorsHearPseudonyms(t *testing.T) {
+	t.Parallel()
+	p := inspected(t)
+	names, err := LoadPseudonyms(p.app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"auditor": names.Of(p.mei.Id), "officer": p.mei.Id}
+	streams := map[string]*stream{}
+	for who := range want {
+		streams[who] = p.stream(p.tokens[who], "buildings/*")
+	}
+	p.harbour.Set("notes", "seen")
+	if err := p.app.Save(p.harbour); err != nil {
+		t.Fatal(err)
+	}
+	for who, id := range want {
+		var message struct{ Record map[string]any }
+		if err := json.Unmarshal([]byte(streams[who].next(t)), &message); err != nil {
+			t.Fatal(err)
+		}
+		if message.Record[collections.FieldOwnerID] != id {
+			t.Errorf("%s: got owner %v, want %s", who, message.Record[collections.FieldOwnerID], id)
+		}
+	}
+}
+
+// Ids are found wherever an answer is cut into pieces, and nothing else changes.
+func TestPseudonymsInPieces(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	names, err := LoadPseudonyms(s.app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mei := s.user("mei", collections.RoleInspector).Id
+	var text, want strings.Builder
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		other := uuid.NewString()
+		for _, part := range []struct{ is, shown string }{{mei, names.Of(mei)}, {other, other}, {"0a-", "0a-"}, {`","`, `","`}, {"deadbeef", "deadbeef"}} {
+			if r.IntN(3) > 0 {
+				text.WriteString(part.is)
+				want.WriteString(part.shown)
+			}
+			text.WriteString(" ")
+			want.WriteString(" ")
+		}
+	}
+	text.WriteString(mei)
+	want.WriteString(names.Of(mei))
+	for kind, shown := range map[string]string{"application/json": want.String(), "application/problem+json": want.String(), "text/csv": want.String(), "image/png": text.String()} {
+		recorder := httptest.NewRecorder()
+		w := &pseudonymWriter{ResponseWriter: recorder, hide: func(b []byte) ([]byte, error) { return names.hide(context.Background(), s.app, b, "") }}
+		w.Header().Set("Content-Type", kind)
+		for rest := text.String(); rest != ""; {
+			n := min(len(rest), 1+r.IntN(60))
+			if _, err := w.Write([]byte(rest[:n])); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if kind != "image/png" && w.waiting == nil {
+			t.Error("nothing waits at the end: the last id is not put to the test")
+		}
+		if err := w.end(); err != nil {
+			t.Fatal(err)
+		}
+		if recorder.Body.String() != shown {
+			t.Errorf("%s: got\n%.300s\nwant\n%.300s", kind, recorder.Body, shown)
+		}
+	}
+}
+
+// The key is made once; a damaged one is an error, not a new one.
+func TestPseudonymsStayTheSame(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var before string
+	for range 2 {
+		names, err := LoadPseudonyms(s.app)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := names.Of(s.org.Id); before != "" && got != before {
+			t.Errorf("got %s, before it was %s", got, before)
+		} else {
+			before = got
+		}
+	}
+	s.exec("UPDATE _fm_params SET v = 'x' WHERE k = 'pseudonym_key'", nil)
+	if _, err := LoadPseudonyms(s.app); err == nil {
+		t.Error("a damaged key was taken")
+	}
+}
