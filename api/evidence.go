@@ -146,7 +146,7 @@ func (c *call) downloadEvidence(in *IDPath) (*written, error) {
 		h.Set("Content-Disposition", `attachment; filename="`+r.GetString(collections.FieldFile)+`"`)
 		h.Set("ETag", `"`+r.GetString(collections.FieldChecksum)+`"`)
 		// Evidence never changes under its id; it is still personal data.
-		h.Set("Cache-Control", "private, no-cache")
+		h.Set("Cache-Control", "private, no-store")
 		http.ServeContent(&rangeAnswer{ResponseWriter: c.event.Response, event: c.event}, c.event.Request, "", momentOf(r, collections.FieldCreatedAt), file)
 	}}, nil
 }

@@ -70,6 +70,17 @@ func TestEvidenceUploadAndDownload(t *testing.T) {
 	if made.text("hash") != sum(content) || made.text("file_type") != "image/png" || made.text("status") != "verified" {
 		t.Errorf("upload: got %s", made.body)
 	}
+	// No browser keeps it, whichever way it came.
+	r, err := w.app.FindRecordById(collections.Evidence, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := w.do(request{method: "POST", path: "/api/files/token", as: "inspector"}).want(200).text("token")
+	for _, path := range []string{"/api/files/evidence/" + id + "/" + r.GetString("file") + "?token=" + token, "/v1/evidence/" + id + "/download"} {
+		if got := w.do(request{method: "GET", path: path, as: "inspector"}).want(200); got.header.Get("Cache-Control") != "private, no-store" || string(got.body) != content {
+			t.Errorf("GET %.20s…: %d bytes with Cache-Control %q, want the picture and no-store", path, len(got.body), got.header.Get("Cache-Control"))
+		}
+	}
 	if !bytes.Contains(made.body, []byte(`"pressure":12.50`)) {
 		t.Errorf("metadata lost its digits: %s", made.body)
 	}

@@ -178,8 +178,11 @@ func secureHeaders(e *core.RequestEvent) {
 	case ours(path), strings.HasPrefix(path, "/health"), path == "/openapi.json":
 		h.Set("Content-Security-Policy", cspData)
 		h.Set("Cache-Control", "no-store")
-	case strings.HasPrefix(path, "/api/files/"), strings.HasPrefix(path, "/_/"):
-		// PocketBase sets a policy of its own for these when there is none.
+	case strings.HasPrefix(path, "/api/files/"):
+		// Policies of PocketBase's own stand when there is none; its cache of a month would keep
+		// evidence on a shared tablet, past the right to see it.
+		h.Set("Cache-Control", "private, no-store")
+	case strings.HasPrefix(path, "/_/"):
 	case strings.HasPrefix(path, "/api/"):
 		h.Set("Content-Security-Policy", cspData)
 		h.Set("Cache-Control", "no-store") // the realtime route sets its own
