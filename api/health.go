@@ -23,6 +23,8 @@ const (
 	// readyFor is how long a result is reused, so that guests who ask often
 	// cost nothing.
 	readyFor = time.Second
+	// pollQueue is how often a full queue is looked at.
+	pollQueue = 5 * time.Millisecond
 )
 
 // A health answer names no host, path or error: it is open to guests.
@@ -127,9 +129,26 @@ func (s *service) checkReaders(ctx context.Context) error {
 
 // checkWriter waits its turn in the writers' queue and for the one writer
 // connection, so it fails when either is stuck. A transaction that changes
-// nothing costs no write to disk.
+// nothing costs no write to disk. A queue that is long and moves is busy, not
+// stuck: who writes then is told to wait, and taking the only server out of
+// service would make it worse.
 func (s *service) checkWriter(ctx context.Context) error {
-	return s.Merge.Do(ctx, func(b *merge.Batch) error { return selectOne(ctx, b.App().NonconcurrentDB()) })
+	before := s.Merge.Stats().Commits
+	err := s.Merge.Do(ctx, func(b *merge.Batch) error { return selectOne(ctx, b.App().NonconcurrentDB()) })
+	if errors.Is(err, merge.ErrQueueFull) {
+		moves := time.NewTicker(pollQueue)
+		defer moves.Stop()
+		for s.Merge.Stats().Commits == before && ctx.Err() == nil {
+			select {
+			case <-moves.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+	if err != nil && s.Merge.Stats().Commits > before {
+		return nil
+	}
+	return err
 }
 
 var errDiskLow = errors.New("free space is below the floor")

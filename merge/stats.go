@@ -5,7 +5,7 @@ package merge
 type Stats struct {
 	QueuedJobs int   // waiting now
 	QueueJobs  int   // that may wait
-	Commits    int64 // transactions since the process began
+	Commits    int64 // transactions since the process began, without those that failed
 	Jobs       int64 // in those transactions; jobs per commit is the size of a batch
 }
 

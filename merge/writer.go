@@ -164,8 +164,10 @@ func (w *writer) commit(first *job, queue chan *job) {
 	if r != nil {
 		r.settle(outcome == nil)
 	}
-	w.commits.Add(1)
-	w.jobs.Add(int64(len(ran)))
+	if outcome == nil {
+		w.commits.Add(1)
+		w.jobs.Add(int64(len(ran)))
+	}
 	for _, j := range ran {
 		if j.err == nil {
 			j.err = outcome
