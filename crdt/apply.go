@@ -3,7 +3,8 @@ package crdt
 import "strings"
 
 // Apply adds an operation from ParseOp or Encode, and reports whether it was new. An
-// operation already held changes nothing and is no error. On any error nothing was changed:
+// operation already held changes nothing and is no error, except that its value goes when it is
+// told again without (R13). On any error nothing was changed:
 //
 //	*GapError      the actor's previous operation is not held: ask for it
 //	*MissingError  an operation it names is not held: ask for that
@@ -27,6 +28,9 @@ func (d *Doc) join(o *Op, quarantine bool) (bool, error) {
 	if o.Seq <= held {
 		if a.prints[o.Seq-1] != p {
 			return false, &ForkError{Dot: o.Dot}
+		}
+		if IsRedacted(o.Val) {
+			return false, d.Redact(o.Dot)
 		}
 		return false, nil
 	}

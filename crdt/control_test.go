@@ -73,9 +73,11 @@ func (r lastArrival) Apply(o *Op) (bool, error) {
 // hoarding keeps what it was told to erase.
 type hoarding struct{ *Doc }
 
-func (r hoarding) Redact(dot Dot) error {
-	if !r.Has(dot) {
-		return &MissingError{Dots: []Dot{dot}}
+func (r hoarding) Redact(dots ...Dot) error {
+	for _, dot := range dots {
+		if !r.Has(dot) {
+			return &MissingError{Dots: []Dot{dot}}
+		}
 	}
 	return nil
 }

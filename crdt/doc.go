@@ -40,8 +40,9 @@
 //     another's act by claiming its origin. Quarantined operations take no part until they
 //     are admitted. Hazard: a count is doubled when a restored tablet sends its work twice.
 //   - R13 A redacted operation keeps its place, its effect and the sum of its line, and loses
-//     its value for good. When a replica learns of it, and whether it ever held the value,
-//     makes no difference. Hazard: erasing what the law wants erased breaks a chain, brings
+//     its value for good. When a replica learns of it, by name or by being told the
+//     operation again without its value, and whether it ever held the value, makes no
+//     difference. A value and its print are one value. Hazard: erasing what the law wants erased breaks a chain, brings
 //     back what was replaced, or leaves replicas that can never agree again.
 //
 // # What it does not do

@@ -52,7 +52,7 @@ type replica interface {
 	Apply(*Op) (bool, error)
 	ApplyQuarantined(*Op) (bool, error)
 	Admit(Dot) (bool, error)
-	Redact(Dot) error
+	Redact(...Dot) error
 	Text() []byte
 }
 
@@ -100,10 +100,17 @@ func shuffled(events []event, choose chooser) []event {
 		redacted[e.redact] = true
 	}
 	for i, e := range events {
-		if e.op != nil && redacted[e.op.Dot] && choose(2) == 0 {
-			_, stub := e.op.Redact()
-			out[i].op = &stub
+		if e.op == nil || !redacted[e.op.Dot] || choose(2) > 0 {
+			continue
 		}
+		_, stub := e.op.Redact()
+		if choose(2) == 0 {
+			out[i].op = &stub
+			continue
+		}
+		// Or as one who held it is told again, in the place of the redaction.
+		at := slices.IndexFunc(out, func(x event) bool { return x.redact == e.op.Dot })
+		out[at] = event{op: &stub, quarantine: e.quarantine}
 	}
 	if len(events) > 0 {
 		for range len(events) / 2 {

@@ -165,13 +165,15 @@ func (o *Op) OriginHash() string {
 	if o.Origin != "" {
 		return o.Origin
 	}
-	sum := o.Sum()
-	return hex.EncodeToString(sum[:16])
+	return o.Print()
 }
 
-// Repeats reports whether o and p are one act: one was issued again for the other, or both for
-// a third, and they say the same. A value that was erased says what its print says.
-func (o *Op) Repeats(p *Op) bool { return o.OriginHash() == p.OriginHash() && sameAct(o, p) }
+// Print is what an operation issued again for this one names as its Origin, if this one has
+// none itself: the first 32 hexadecimal digits of Sum.
+func (o *Op) Print() string {
+	p := o.print()
+	return hex.EncodeToString(p[:])
+}
 
 // Reissue returns the operation to send again under a new actor after a fork. name gives the
 // present name of a dot that o names: itself when it has reached the server, its new name when

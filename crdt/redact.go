@@ -75,47 +75,56 @@ func (p *opParser) redactedValue() string {
 	return "value not erased"
 }
 
-// Redact erases the value of an operation wherever the document still holds it: live, hidden,
-// in quarantine or replaced by an operation issued again. What the operation did stays done.
-// An operation not held is a *MissingError; one without a value, or erased before, is no
-// error. Redacting an operation and applying what Op.Redact made of it come to the same.
-// The cost grows with the document.
-func (d *Doc) Redact(dot Dot) error {
-	if !d.Has(dot) {
-		return &MissingError{Dots: []Dot{dot}}
+// Redact erases the values of operations wherever the document still holds them: live, hidden,
+// in quarantine or replaced by an operation issued again. What the operations did stays done.
+// One not held is a *MissingError, and nothing was changed; one without a value, or erased
+// before, is no error. Redacting an operation and applying what Op.Redact made of it come to
+// the same. The cost grows with the document, not with the number of dots.
+func (d *Doc) Redact(dots ...Dot) error {
+	named := make(map[Dot]struct{}, len(dots))
+	for _, dot := range dots {
+		if !d.Has(dot) {
+			return &MissingError{Dots: []Dot{dot}}
+		}
+		named[dot] = struct{}{}
 	}
-	erase := func(val *string) {
-		if *val != "" {
+	erase := func(dot Dot, val *string) {
+		if _, is := named[dot]; is && *val != "" {
 			*val = Redacted(*val)
 		}
 	}
-	if q := d.quarantined[dot]; q != nil {
-		q.op.sum, q.op.parsed = q.op.Sum(), true
-		erase(&q.op.Val)
-		return nil
-	}
-	for _, c := range d.cells {
-		if i := indexOf(c.live, dot); i >= 0 {
-			erase(&c.live[i].Val)
+	eraseOp := func(o *Op) {
+		if _, is := named[o.Dot]; is {
+			o.sum, o.parsed = o.Sum(), true // of the line with its value
+			erase(o.Dot, &o.Val)
 		}
 	}
-	for _, l := range d.lists {
-		if el := l.byDot[dot]; el != nil {
-			erase(&el.Val)
+	for _, c := range d.cells {
+		for i := range c.live {
+			erase(c.live[i].Dot, &c.live[i].Val)
+		}
+	}
+	for dot := range named {
+		if q := d.quarantined[dot]; q != nil {
+			eraseOp(&q.op)
+		}
+		for _, l := range d.lists {
+			if el := l.byDot[dot]; el != nil {
+				erase(dot, &el.Val)
+			}
 		}
 	}
 	if d.claims == nil {
 		return nil
 	}
-	if s := d.claims.shadows[dot]; s != nil {
-		erase(&s.entry.Val)
+	for dot := range named {
+		if s := d.claims.shadows[dot]; s != nil {
+			erase(dot, &s.entry.Val)
+		}
 	}
 	for _, ops := range d.claims.counted {
 		for _, o := range ops {
-			if o.Dot == dot {
-				o.sum, o.parsed = o.Sum(), true
-				erase(&o.Val)
-			}
+			eraseOp(o)
 		}
 	}
 	return nil

@@ -104,3 +104,33 @@ func TestErasedValueIsNoConflict(t *testing.T) {
 		t.Errorf("both erased: got %+v, want the print", v)
 	}
 }
+
+// Whatever the policy shows, it shows no print while another entry has the value; a list of what
+// was said keeps both.
+func TestPrintsGiveWayToTheirValue(t *testing.T) {
+	t.Parallel()
+	for policy, row := range map[Policy]struct{ vals, want string }{
+		Worst: {`"pass" "pass"`, `"pass"`},
+		LWW:   {`"x" "x"`, `"x"`},
+		MV:    {`"x" "x"`, `"x"`},
+		Min:   {`3 3`, `3`},
+		Max:   {`3 3`, `3`},
+		Any:   {`true true`, `true`},
+		Union: {`"x" "x"`, `["x"]`},
+		Log:   {`"x" "x"`, `["x",` + Redacted(`"x"`) + `]`},
+	} {
+		schema := &Schema{Name: "s", Version: 1, Default: policy}
+		d := New()
+		for i, val := range strings.Fields(row.vals) {
+			if _, err := d.Apply(&Op{Dot: Dot{string(rune('a' + i)), 1}, Kind: Put, Path: "p", Val: val}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Redact(Dot{"b", 1}); err != nil { // the one that sorts first
+			t.Fatal(err)
+		}
+		if v := schema.Resolve(d, "p"); v.Value != row.want || v.Conflict || len(v.Entries) != 2 {
+			t.Errorf("%s: got %+v, want %s without a conflict", policy, v, row.want)
+		}
+	}
+}

@@ -31,31 +31,52 @@ func (s *Schema) view(path string, entries []Entry) View {
 		return v
 	}
 	v.Conflict = !rule.Policy.gathers() && distinct(v.Entries)
-	switch rule.Policy {
-	case MV:
-		if !v.Conflict { // one value, and erased only if it is erased in every entry
-			v.Value = best(v.Entries, func(a, b string) bool { return !IsRedacted(a) && IsRedacted(b) })
-		}
-	case LWW:
-		v.Value = v.Entries[0].Val
-	case Worst:
-		v.Value = best(v.Entries, func(a, b string) bool { return rule.badness(a) < rule.badness(b) })
-	case Any:
-		v.Value = best(v.Entries, func(a, b string) bool { return a == "true" && b != "true" })
-	case Min:
-		v.Value = best(v.Entries, func(a, b string) bool { return compareValues(a, b) < 0 })
-	case Max:
-		v.Value = best(v.Entries, func(a, b string) bool { return compareValues(a, b) > 0 })
-	case Union:
-		vals := values(v.Entries)
-		slices.Sort(vals)
-		v.Value = array(slices.Compact(vals))
-	case Log:
+	if rule.Policy == Log {
 		vals := values(v.Entries)
 		slices.Reverse(vals)
 		v.Value = array(vals)
+		return v
+	}
+	entries = readable(entries)
+	switch rule.Policy {
+	case MV:
+		if !v.Conflict {
+			v.Value = entries[0].Val
+		}
+	case LWW:
+		v.Value = entries[0].Val
+	case Worst:
+		v.Value = best(entries, func(a, b string) bool { return rule.badness(a) < rule.badness(b) })
+	case Any:
+		v.Value = best(entries, func(a, b string) bool { return a == "true" && b != "true" })
+	case Min:
+		v.Value = best(entries, func(a, b string) bool { return compareValues(a, b) < 0 })
+	case Max:
+		v.Value = best(entries, func(a, b string) bool { return compareValues(a, b) > 0 })
+	case Union:
+		vals := values(entries)
+		slices.Sort(vals)
+		v.Value = array(slices.Compact(vals))
 	}
 	return v
+}
+
+// readable leaves out the prints of values that another entry still has: a value and its print
+// are one value, and it is erased only if it is erased in every entry.
+func readable(entries []Entry) []Entry {
+	if !slices.ContainsFunc(entries, func(e Entry) bool { return IsRedacted(e.Val) }) {
+		return entries
+	}
+	prints := map[string]struct{}{}
+	for _, e := range entries {
+		if !IsRedacted(e.Val) {
+			prints[Redacted(e.Val)] = struct{}{}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool {
+		_, double := prints[e.Val]
+		return double
+	})
 }
 
 // Contention says what Resolve does about a conflict, without putting the values in order: the

@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/pocketbase/dbx"
 	"github.com/pocketbase/pocketbase/core"
@@ -35,7 +34,7 @@ func (s *Service) Actors(ctx context.Context, filter ActorFilter) ([]Actor, erro
 		return nil, fmt.Errorf("list actors: %w", err)
 	}
 	for i := range list {
-		list[i].Device = strings.TrimPrefix(list[i].Device, resultsPrefix)
+		list[i].Device = shownDevice(list[i].Device)
 	}
 	return list, nil
 }
@@ -55,7 +54,7 @@ func (s *Service) Authors(ctx context.Context, sessionID string) ([]LogActor, er
 		return nil, fmt.Errorf("list authors: %w", err)
 	}
 	for i := range list {
-		list[i].Device = strings.TrimPrefix(list[i].Device, resultsPrefix)
+		list[i].Device = shownDevice(list[i].Device)
 	}
 	return list, nil
 }

@@ -21,6 +21,20 @@ const deviceMaxBytes = 128
 // they would fork.
 const resultsPrefix = "results:"
 
+// resultsDevice is the device in whose name the server writes what somebody does on one of
+// theirs. It names the epoch: two logs that were one before a restore never continue under one
+// actor, so that either can be imported into the other.
+func (s *Service) resultsDevice(device string) string { return resultsPrefix + s.epoch + ":" + device }
+
+// shownDevice is what people call a stored device.
+func shownDevice(stored string) string {
+	device, results := strings.CutPrefix(stored, resultsPrefix)
+	if _, name, named := strings.Cut(device, ":"); results && named {
+		return name
+	}
+	return device
+}
+
 // actorRow is one row of crdt_actors.
 type actorRow struct {
 	id      int64

@@ -93,7 +93,12 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 			return Ack{}, err
 		}
 		recv := b.r.s.config.Now().UnixMilli()
-		for _, e := range req.entries(d.head(req.Actor).chain, ops[fresh:], req.Lines[fresh:], flags) {
+		erased, err := b.r.erasedActs(d)
+		if err != nil {
+			return Ack{}, err
+		}
+		comesBack := func(op *crdt.Op, flags int64) bool { return b.r.comesBack(erased, op, flags) }
+		for _, e := range req.entries(d.head(req.Actor).chain, ops[fresh:], req.Lines[fresh:], flags, comesBack) {
 			e.actor, e.recv = actor, recv
 			flags |= e.flags
 			if err := b.r.store(b, d, e); err != nil {
@@ -102,9 +107,6 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 			if err := b.audit(d, req.UserID, e); err != nil {
 				return Ack{}, err
 			}
-		}
-		if err := b.eraseRepeats(d, ops[fresh:]); err != nil {
-			return Ack{}, err
 		}
 	}
 	h := d.head(req.Actor)

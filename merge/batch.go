@@ -144,6 +144,12 @@ func (b *Batch) audit(d *document, userID string, e *entry) error {
 	if len(e.dots) > 0 {
 		values["dots"] = e.dots
 	}
+	if e.erased > 0 {
+		values["erased"] = e.erased
+	}
+	if e.flags&flagRedacted != 0 {
+		values["redacted"] = true // it came under another name than the one that was erased
+	}
 	if e.flags&flagLate != 0 {
 		values["late"] = true
 	}

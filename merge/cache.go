@@ -39,7 +39,7 @@ type document struct {
 	// for. The writer's own.
 	open map[string]int
 	// erased is what erasedActs returned last; nil until asked for. The writer's own.
-	erased map[string][]crdt.Op
+	erased erasedActs
 
 	// Of the session's record, all zero until it was first written from this copy.
 	shown    int64 // position it shows

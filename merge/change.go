@@ -81,7 +81,7 @@ func (b *Batch) Change(req ChangeRequest) (Result, error) {
 			return Result{}, err
 		}
 	}
-	actor, err := actorFor(b.r.stmt, req.UserID, resultsPrefix+req.Device)
+	actor, err := actorFor(b.r.stmt, req.UserID, b.r.s.resultsDevice(req.Device))
 	if err != nil {
 		return Result{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"firemode/crdt"
@@ -96,7 +95,7 @@ func complete(q *dbx.Query, doc int64, e *ConflictEntry) error {
 	if err != nil {
 		return err
 	}
-	e.Device = strings.TrimPrefix(e.Device, resultsPrefix)
+	e.Device = shownDevice(e.Device)
 	e.Received = timeText(time.UnixMilli(received))
 	e.Late = flags&flagLate != 0
 	e.Seen = dotTexts(op.Seen)

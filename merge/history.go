@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"firemode/crdt"
@@ -88,7 +87,7 @@ func (s *Service) History(ctx context.Context, sessionID, path string, before in
 		e.Dot, e.Kind, e.Seen = op.Dot.String(), op.Kind.String(), dotTexts(op.Seen)
 		e.Live, e.Reason = live[e.Dot], why.of(op.Dot)
 		e.Time, e.Received = timeText(op.Time.Wall()), timeText(time.UnixMilli(received))
-		e.Device = strings.TrimPrefix(e.Device, resultsPrefix)
+		e.Device = shownDevice(e.Device)
 		e.Late, e.Redacted, e.Value = flags&flagLate != 0, flags&flagRedacted != 0, valueOf(&op)
 		if flags&flagQuarantined != 0 {
 			_, e.Quarantined = slices.BinarySearchFunc(held, op.Dot, crdt.Dot.Compare)

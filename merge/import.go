@@ -172,7 +172,12 @@ func (s *Service) Import(ctx context.Context, file io.Reader, progress func(Impo
 			}
 			return flush()
 		},
-		End: flush,
+		End: func() error {
+			if err := flush(); err != nil {
+				return err
+			}
+			return s.Do(ctx, func(b *Batch) error { return b.eraseRepeats(h.SessionID) })
+		},
 	})
 	return report, err
 }
@@ -203,11 +208,12 @@ func (b *Batch) importRows(h LogHeader, rows []importRow) (done ImportReport, er
 			return err
 		}
 		err := b.r.store(b, d, e)
-		if err == nil {
-			err = b.eraseRepeats(d, e.ops)
-		}
 		e = nil
 		return err
+	}
+	erased, err := b.r.erasedActs(d)
+	if err != nil {
+		return done, err
 	}
 	for i := range rows {
 		r := &rows[i]
@@ -216,6 +222,10 @@ func (b *Batch) importRows(h LogHeader, rows []importRow) (done ImportReport, er
 				return done, err // compares, and changes nothing
 			}
 			continue
+		}
+		if b.r.comesBack(erased, &r.op, r.Flags) {
+			r.Line, r.op = r.op.Redact()
+			r.Flags |= flagRedacted
 		}
 		if e != nil && (e.actor.key != r.op.Actor || e.flags != r.Flags || e.recv != r.Received) {
 			if err := store(); err != nil {

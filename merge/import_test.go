@@ -173,20 +173,62 @@ func TestImportKeepsQuarantine(t *testing.T) {
 	}
 }
 
-// A restored server on which somebody went on under the same author holds another
-// operation of the same number: the fork is named, and nothing of the file is written,
-// sessions included that have none.
+// A restored server that goes on, and the log of the one that was lost, come together: nobody
+// writes to both under one actor, and the lost server's results are added.
+func TestImportAfterARestore(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id := session(t, app)
+	write := func(s *Service, value string) {
+		change(t, s, ChangeRequest{SessionID: id, UserID: "anna", Device: "desk", Changes: []Change{{Op: OpAppend, Path: "notes/log", Value: []byte(value)}}})
+	}
+	write(s, `"before"`)
+	backup := copied(t, app)
+	write(s, `"lost"`)
+	file := export(t, s, id)
+	back := opened(t, backup)
+	write(back, `"after"`)
+	if _, err := back.CheckImport(context.Background(), bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := back.Import(context.Background(), bytes.NewReader(file), nil); err != nil || report.Added != 1 {
+		t.Errorf("import: got %+v (%v), want one operation added", report, err)
+	}
+	write(back, `"later"`)
+	for _, value := range []string{"before", "lost", "after", "later"} {
+		if data := string(read(t, back, id).Data); !strings.Contains(data, value) {
+			t.Errorf("%s is missing in %s", value, data)
+		}
+	}
+	list, err := back.History(context.Background(), id, "notes/log", 0, 0)
+	if err != nil || len(list) != 4 || list[0].Device != "desk" || list[3].Device != "desk" {
+		t.Errorf("history: got %+v (%v), want four of the desk", list, err)
+	}
+	sound(t, back, id)
+}
+
+// A tablet that was restored and went on under the same author, on a server that was: the log
+// holds another operation of the same number. The fork is named, and nothing of the file is
+// written, sessions included that have none.
 func TestImportRefusesAFork(t *testing.T) {
 	t.Parallel()
 	s, app := service(t, Config{})
 	good, forked := session(t, app), session(t, app)
-	change(t, s, ChangeRequest{SessionID: forked, UserID: "anna", Device: "desk", Changes: []Change{set("title", `"A"`)}})
+	tab := newTablet(t, s, forked, "anna", "ipad")
+	if _, err := send(s, tab.request(put("title", `"A"`))); err != nil {
+		t.Fatal(err)
+	}
+	self := *tab
 	backup := copied(t, app)
-	change(t, s, ChangeRequest{SessionID: forked, UserID: "anna", Device: "desk", Changes: []Change{set("title", `"B"`)}})
+	if _, err := send(s, tab.request(put("title", `"B"`))); err != nil {
+		t.Fatal(err)
+	}
 	change(t, s, ChangeRequest{SessionID: good, UserID: "ben", Changes: []Change{set("title", `"fine"`)}})
 	file := append(export(t, s, good), export(t, s, forked)...)
 	back := opened(t, backup)
-	change(t, back, ChangeRequest{SessionID: forked, UserID: "anna", Device: "desk", Changes: []Change{set("title", `"C"`)}})
+	if _, err := send(back, self.request(put("title", `"C"`))); err != nil {
+		t.Fatal(err)
+	}
 	before := logRows(t, back.app)
 	var fork *crdt.ForkError
 	if _, err := back.CheckImport(context.Background(), bytes.NewReader(file)); !errors.As(err, &fork) || fork.Dot.Seq != 2 {

@@ -44,8 +44,13 @@ var mistakes = []mutants.Mutant{
 	{Name: "verify overlooks snapshots", File: "verify.go", Old: "\t\tif n == w.snapN && ", New: "\t\tif false && "},
 	{Name: "verify overlooks lost values", File: "verify.go", Old: "\t\tif !w.erased[dot] {\n", New: "\t\tif false {\n"},
 	{Name: "erased values stay in snapshots", File: "redact.go", Old: "`DELETE FROM crdt_snaps WHERE doc = {:doc}`", New: "`DELETE FROM crdt_snaps WHERE doc = -{:doc}`"},
-	{Name: "erased values come back", File: "redact_repeats.go", Old: "\tif dots == nil {\n", New: "\tif true {\n"},
-	{Name: "other names keep the value", File: "redact_repeats.go", Old: "return dots, nil // nothing", New: "return dots, nil\n\t}\n\tif true {\n\t\treturn dots, nil // nothing"},
+	{Name: "erased values come back", File: "quarantine.go", Old: "if comesBack(&op, own) {", New: "if false {"},
+	{Name: "erased values come back by import", File: "import.go", Old: "if b.r.comesBack(erased, &r.op, r.Flags) {", New: "if false && b.r.comesBack(erased, &r.op, r.Flags) {"},
+	{Name: "other names keep the value", File: "redact_repeats.go", Old: "return nil, nil // nothing", New: "return nil, nil\n\t}\n\tif true {\n\t\treturn nil, nil // nothing"},
+	{Name: "other names in the log of an import", File: "import.go", Old: "return b.eraseRepeats(h.SessionID)", New: "return nil"},
+	{Name: "copies take decisions with them", File: "redact_repeats.go", Old: "if !crdt.IsRedacted(op.Val) && r.s.stays(op, quarantined) == \"\" {", New: "if _ = quarantined; !crdt.IsRedacted(op.Val) {"},
+	{Name: "the record keeps the value for a while", File: "redact.go", Old: "SET session_data = '{}' WHERE", New: "SET session_data = session_data WHERE"},
+	{Name: "verify takes any act for a repeat", File: "verify.go", Old: "!w.erased[op.Dot] && acts.has(op)", New: "!w.erased[op.Dot]"},
 	{Name: "import overlooks the hold", File: "import.go", Old: "return !stored[x].erased", New: "return false"},
 	{Name: "legal hold is overlooked", File: "redact.go", Old: "\tif held {\n", New: "\tif false {\n"},
 	{Name: "a failed listing stays in memory", File: "conflict_list.go", Old: "\t\tb.change(d) // what", New: "\t\t// what"},
@@ -57,5 +62,5 @@ var mistakes = []mutants.Mutant{
 // Every mistake is noticed by the package's own tests.
 func TestMutantsAreNoticed(t *testing.T) {
 	t.Parallel()
-	mutants.Check(t, "Device|Histor|Lapsed|Actors|Revoked|Set|Answered|Change|Invalid|Locked|Conflicts|Lock|Reasons|Resolve|Decide|Erased|Listing|Epoch|Devices|Import|Verify|Log|Admission|Redact|Snapshots|Failing|Full|Abandoned|Start|Stop|Failed|Large|Put|Slow|Feed", mistakes)
+	mutants.Check(t, "Device|Histor|Lapsed|Actors|Revoked|Set|Answered|Change|Invalid|Locked|Conflicts|Lock|Reasons|Resolve|Decide|Erased|Copies|Names|Listing|Epoch|Devices|Import|Verify|Log|Admission|Redact|Snapshots|Failing|Full|Abandoned|Start|Stop|Failed|Large|Put|Slow|Feed", mistakes)
 }

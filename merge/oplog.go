@@ -144,8 +144,8 @@ func eachRow(ctx context.Context, db dbx.Builder, doc, after, upTo int64, fn fun
 	return rows.Err()
 }
 
-// apply brings an operation of the log into effect, with what it admits or erases. It MUST be
-// new.
+// apply brings an operation of the log into effect, with what it admits. What it erases has no
+// value in the log any more. It MUST be new.
 func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
 	join := state.Apply
 	if flags&flagQuarantined != 0 {
@@ -158,14 +158,11 @@ func apply(state *crdt.Doc, op *crdt.Op, flags int64) error {
 	if err != nil || flags&flagQuarantined != 0 {
 		return err
 	}
+	if !admits(op) {
+		return nil
+	}
 	for _, dot := range op.Seen {
-		switch {
-		case admits(op):
-			_, err = state.Admit(dot)
-		case redacts(op):
-			err = state.Redact(dot)
-		}
-		if err != nil {
+		if _, err := state.Admit(dot); err != nil {
 			return err
 		}
 	}
@@ -202,6 +199,7 @@ type decision struct {
 	action string   // "" for merge
 	reason string   // that the caller gave
 	dots   []string // the operations that were decided about
+	erased int      // how many values went with a redaction
 }
 
 // store appends e to the log of d and then applies it in memory. After an error the job
@@ -237,6 +235,11 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 			if err := r.erase(d, &e.ops[i], rows[i].N); err != nil {
 				return fmt.Errorf("redact: %w", err)
 			}
+		}
+	}
+	if e.flags&flagRedacted != 0 && d.erased != nil {
+		for i := range e.ops {
+			d.erased.add(&e.ops[i])
 		}
 	}
 	if e.flags&flagQuarantined == 0 {

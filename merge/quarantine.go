@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"firemode/crdt"
@@ -50,20 +49,24 @@ func reserved(op *crdt.Op) bool { return op.Path == AdmittedPath || op.Path == R
 
 // entries groups ops that follow the chain into entries of equal flags: what is reserved is
 // quarantined alone, but for an admission by somebody who may admit. Redactions only the server
-// makes, and nobody removes either.
-func (req *SyncRequest) entries(chain [32]byte, ops []crdt.Op, lines [][]byte, flags int64) (list []*entry) {
+// makes, and nobody removes either. What comesBack reports loses its value.
+func (req *SyncRequest) entries(chain [32]byte, ops []crdt.Op, lines [][]byte, flags int64, comesBack func(op *crdt.Op, flags int64) bool) (list []*entry) {
 	var last *entry
 	for i := range ops {
-		own := flags
+		own, op, line := flags, ops[i], lines[i]
 		if reserved(&ops[i]) && !(admits(&ops[i]) && req.Supervisor) {
 			own |= flagQuarantined | flagReserved
+		}
+		if comesBack(&op, own) {
+			line, op = op.Redact()
+			own |= flagRedacted
 		}
 		if last == nil || last.flags != own {
 			last = &entry{flags: own}
 			list = append(list, last)
 		}
-		chain = crdt.ChainSum(chain, ops[i].Sum())
-		last.ops, last.lines, last.chain = append(last.ops, ops[i]), append(last.lines, lines[i]), chain
+		chain = crdt.ChainSum(chain, op.Sum())
+		last.ops, last.lines, last.chain = append(last.ops, op), append(last.lines, line), chain
 	}
 	return list
 }
@@ -178,7 +181,7 @@ func (s *Service) Quarantine(ctx context.Context, sessionID string) ([]Quarantin
 			continue // admitted
 		}
 		q.Dot, q.Kind, q.Path, q.Value, q.Seen = op.Dot.String(), op.Kind.String(), op.Path, valueOf(&op), dotTexts(op.Seen)
-		q.Device = strings.TrimPrefix(q.Device, resultsPrefix)
+		q.Device = shownDevice(q.Device)
 		q.Time, q.Received = timeText(op.Time.Wall()), timeText(time.UnixMilli(received))
 		q.Causes = causes(flags)
 		list = append(list, q)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"firemode/collections"
@@ -51,35 +52,52 @@ func (b *Batch) Redact(req RedactRequest) (Result, error) {
 	if err := checkHold(b.r.stmt, d.session); err != nil {
 		return Result{}, err
 	}
+	named := make([]crdt.Op, len(req.Dots))
+	var erased []int // of named, those without their value
 	for i, text := range req.Dots {
-		detail := ""
-		dot, ok := crdt.ParseDot(text)
-		if !ok || !d.state.Has(dot) {
-			detail = "no such operation"
-		} else if detail, err = b.r.redactable(d, dot); err != nil {
-			return Result{}, err
+		detail := "no such operation"
+		if dot, ok := crdt.ParseDot(text); ok && d.state.Has(dot) {
+			var flags int64
+			if _, named[i], flags, err = b.r.logged(d, dot); err != nil {
+				return Result{}, err
+			}
+			if detail = b.r.s.stays(&named[i], d.inQuarantine(dot)); flags&flagRedacted != 0 {
+				detail = ""
+				erased = append(erased, i)
+			}
 		}
 		if detail != "" {
 			return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(i), Detail: detail}
 		}
 	}
-	if req.Dots, err = b.r.withRepeats(d, req.Dots); err != nil {
+	dots, err := b.r.repeats(d, named)
+	if err != nil {
 		return Result{}, err
 	}
-	return b.redact(req)
+	if len(dots) == 0 && len(erased) > 0 {
+		return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(erased[0]), Detail: "the value is erased already"}
+	}
+	for i, text := range req.Dots {
+		if !slices.Contains(erased, i) && !slices.Contains(dots, text) {
+			dots = append(dots, text)
+		}
+	}
+	return b.redact(req, dots)
 }
 
-// redact makes the operation that erases.
-func (b *Batch) redact(req RedactRequest) (Result, error) {
+// redact makes the operations that erase dots: one, or as many as they are too many for one.
+func (b *Batch) redact(req RedactRequest, dots []string) (Result, error) {
 	value, err := json.Marshal(map[string]string{"reason": req.Reason})
 	if err != nil {
 		return Result{}, fmt.Errorf("encode redaction: %w", err)
 	}
+	var changes []Change
+	for some := range slices.Chunk(dots, crdt.SeenMax) {
+		changes = append(changes, Change{Op: opRedact, Path: RedactedPath, Value: value, Seen: some})
+	}
 	return b.Change(ChangeRequest{
-		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device,
-		Changes: []Change{{Op: opRedact, Path: RedactedPath, Value: value, Seen: req.Dots}},
-		decides: true,
-		act:     decision{action: opRedact, reason: req.Reason, dots: req.Dots},
+		SessionID: req.SessionID, UserID: req.UserID, Device: req.Device, Changes: changes,
+		decides: true, act: decision{action: opRedact, reason: req.Reason, dots: req.Dots, erased: len(dots)},
 	})
 }
 
@@ -96,26 +114,26 @@ func checkHold(q query, session string) error {
 	return nil
 }
 
-// redactable returns "" or why the value of the operation cannot be erased.
-func (r *round) redactable(d *document, dot crdt.Dot) (string, error) {
-	_, op, flags, err := r.logged(d, dot)
-	if err != nil {
-		return "", err
-	}
+// stays returns "" or why the value of an operation cannot be erased.
+func (s *Service) stays(op *crdt.Op, quarantined bool) string {
 	switch {
-	case flags&flagRedacted != 0:
-		return "the value is erased already", nil
 	case op.Kind != crdt.Put && op.Kind != crdt.Ins:
-		return "the operation has no value", nil
-	case reserved(&op) && flags&flagQuarantined == 0, signs(&op):
-		return "a sign-off, an admission or a redaction stays", nil
+		return "the operation has no value"
+	case !quarantined && (reserved(op) || signs(op)):
+		return "a sign-off, an admission or a redaction stays"
 	}
-	switch r.s.schema.Resolve(crdt.New(), op.Path).Policy {
+	switch s.schema.Resolve(crdt.New(), op.Path).Policy {
 	case crdt.Any, crdt.Min, crdt.Max:
 		// Without its value the field would be read as something else: a hazard as none.
-		return "a flag or a time decides how its field is read, and stays", nil
+		return "a flag or a time decides how its field is read, and stays"
 	}
-	return "", nil
+	return ""
+}
+
+// inQuarantine reports whether an operation is held and was not admitted.
+func (d *document) inQuarantine(dot crdt.Dot) bool {
+	_, is := slices.BinarySearchFunc(d.state.Quarantined(), dot, crdt.Dot.Compare)
+	return is
 }
 
 // logged reads an operation that the document holds, and its position.
@@ -133,8 +151,8 @@ func (r *round) logged(d *document, dot crdt.Dot) (n int64, op crdt.Op, flags in
 }
 
 // erase takes the values of the operations that the redaction at position by names out of
-// the database; the connection overwrites what becomes free (secure_delete). Rows that came
-// without their value, as in an import, are only noted.
+// the document and the database; the connection overwrites what becomes free (secure_delete).
+// Rows that came without their value, as in an import, are only noted.
 func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
 	for _, dot := range redaction.Seen {
 		n, op, flags, err := r.logged(d, dot)
@@ -145,6 +163,9 @@ func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
 			dbx.Params{"doc": d.id, "n": n, "by": by})
 		if err != nil {
 			return fmt.Errorf("note redaction: %w", err)
+		}
+		if d.erased != nil {
+			d.erased.add(&op)
 		}
 		if flags&flagRedacted != 0 {
 			continue
@@ -159,10 +180,19 @@ func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
 			return fmt.Errorf("erase value: %w", err)
 		}
 	}
+	if err := d.state.Redact(redaction.Seen...); err != nil {
+		return err
+	}
 	if err := r.exec(`DELETE FROM crdt_snaps WHERE doc = {:doc}`, dbx.Params{"doc": d.id}); err != nil {
 		return fmt.Errorf("drop snapshots: %w", err)
 	}
-	d.snapped, d.erased = 0, nil
+	// The record is written at the end of the round. Until then it has no values, or another
+	// change of the session, such as its status, would carry them into the mirror's log.
+	err := r.exec(`UPDATE test_sessions SET session_data = '{}' WHERE id = {:id}`, dbx.Params{"id": d.session})
+	if err != nil {
+		return fmt.Errorf("empty the record: %w", err)
+	}
+	d.snapped = 0
 	r.toShow[d.session] = struct{}{} // at once, however large the record
 	return nil
 }

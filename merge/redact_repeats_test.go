@@ -1,28 +1,50 @@
 package merge
 
 import (
+	"bytes"
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
+	"firemode/collections"
 	"firemode/crdt"
+	"firemode/pgsync"
+
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
 )
 
+// reissue is the operation of a line under another name, as a device makes it after a fork.
+func reissue(t testing.TB, line []byte) crdt.Op {
+	t.Helper()
+	op, err := crdt.ParseOp(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _ := op.Reissue(crdt.Dot{}, 0, func(x crdt.Dot) (crdt.Dot, bool) { return x, true })
+	return again
+}
+
 // A value is erased under every name that its act has: those that the log knows with the
-// redaction, those that a device gives it which has not heard, when it arrives.
+// redaction, those that a device gives it which has not heard, before it is stored.
 func TestErasedValuesDoNotComeBack(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		before, after bool // the act is issued again
 		reversed      bool // what was issued again is erased, not the original
+		late          bool // and the original comes after that
 		lapsed        bool // what arrives afterwards goes to quarantine
 		hold          bool // and finds evidence under hold
 	}{
-		"again before":             {before: true},
-		"again before, reversed":   {before: true, reversed: true},
-		"again afterwards":         {after: true},
-		"twice":                    {before: true, after: true},
-		"afterwards to quarantine": {after: true, lapsed: true},
-		"afterwards under hold":    {after: true, hold: true},
+		"again before":               {before: true},
+		"again before, reversed":     {before: true, reversed: true},
+		"again afterwards":           {after: true},
+		"twice":                      {before: true, after: true},
+		"the original afterwards":    {before: true, reversed: true, late: true},
+		"afterwards, in quarantine":  {after: true, lapsed: true},
+		"afterwards, under a hold":   {after: true, hold: true},
+		"all of it, in whatever way": {before: true, reversed: true, late: true, after: true, lapsed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -30,29 +52,38 @@ func TestErasedValuesDoNotComeBack(t *testing.T) {
 			id := session(t, app)
 			lost := newTablet(t, s, id, "anna", "ipad")
 			first := lost.request(put("items/A/remark", `"Jane Citizen"`))
-			original, err := crdt.ParseOp(first.Lines[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			// again is sent by a further device, which also says something of its own there.
-			again := func(device string) string {
-				d := newTablet(t, s, id, "anna", device)
-				op, _ := original.Reissue(crdt.Dot{}, 0, func(x crdt.Dot) (crdt.Dot, bool) { return x, true })
-				other := op
-				other.Val = `"Stays as it is"`
-				req := d.request(op, other)
-				req.Lapsed = row.lapsed
-				if _, err := send(s, req); err != nil {
+			heard := "" // by those who listen
+			deliver := func(req SyncRequest) (ack Ack) {
+				err := s.Do(context.Background(), func(b *Batch) (err error) {
+					ack, err = b.Append(req)
+					for _, r := range b.fresh[id] {
+						heard += string(r.Line)
+					}
+					return err
+				})
+				if err != nil {
 					t.Fatal(err)
 				}
-				return d.actor + ".1"
+				return ack
 			}
-			if _, err := send(s, first); err != nil {
-				t.Fatal(err)
+			// again is sent by a further device, which also says something of its own there.
+			again := func(device string, lapsed bool) (dot string) {
+				d := newTablet(t, s, id, "anna", device)
+				other := reissue(t, first.Lines[0])
+				other.Val = `"Stays as it is"`
+				req := d.request(put("title", `"x"`), reissue(t, first.Lines[0]), other)
+				req.Lapsed = lapsed
+				if ack := deliver(req); ack.Added != 3 || ack.Chain != d.chain {
+					t.Errorf("got %+v, want its three operations", ack)
+				}
+				return d.actor + ".2"
 			}
-			target := original.Dot.String()
+			if !row.late {
+				deliver(first)
+			}
+			target := lost.actor + ".1"
 			if row.before {
-				if dot := again("second"); row.reversed {
+				if dot := again("second", false); row.reversed {
 					target = dot
 				}
 			}
@@ -65,26 +96,223 @@ func TestErasedValuesDoNotComeBack(t *testing.T) {
 			if row.hold {
 				underHold(t, app, id)
 			}
+			heard = ""
+			if row.late {
+				deliver(first)
+			}
 			if row.after {
-				again("third")
+				again("third", row.lapsed)
 			}
-			if found(t, app, "Jane") != row.hold {
-				t.Errorf("the value is in the database: %t, want %t", !row.hold, row.hold)
+			// And once more to a service that has read the log anew.
+			s.cache.drop(s.cache.get(id))
+			again("fourth", false)
+			if found(t, app, "Jane") || strings.Contains(heard, "Jane") {
+				t.Errorf("the value is in the database again, or was sent to whoever listens: %s", heard)
 			}
-			if !found(t, app, "Stays as it is") {
+			if !found(t, app, "Stays as it is") || !strings.Contains(heard, "Stays as it is") {
 				t.Error("another act was erased with it")
 			}
 			sound(t, s, id)
-			reports := 1
-			if row.after && !row.hold {
-				reports++
+			if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{target}, Reason: "a name"}); err == nil || !row.hold && !strings.Contains(err.Error(), "erased already") {
+				t.Errorf("once more: got %v, want that it is done", err)
 			}
-			var actors []string
-			if err := app.DB().NewQuery("SELECT user_id || '/' || user_role FROM audit_log WHERE action = 'redact' ORDER BY seq").Column(&actors); err != nil {
-				t.Fatal(err)
-			}
-			if len(actors) != reports || strings.HasPrefix(actors[0], "/") || reports == 2 && actors[1] != "/system" {
-				t.Errorf("audit entries of redactions: got %v, want %d, the last on the system's account", actors, reports)
+		})
+	}
+}
+
+// A device's copy of a redaction is rubbish that an officer may erase; the redaction that it
+// copies stays.
+func TestCopiesDoNotTakeDecisionsWithThem(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id := session(t, app)
+	anna := newTablet(t, s, id, "anna", "ipad")
+	if _, err := send(s, anna.request(put("items/A/remark", `"Jane Citizen"`))); err != nil {
+		t.Fatal(err)
+	}
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{anna.actor + ".1"}, Reason: "court order 77"}); err != nil {
+		t.Fatal(err)
+	}
+	var line []byte
+	if err := app.DB().NewQuery("SELECT line FROM crdt_ops WHERE n = 2").Row(&line); err != nil {
+		t.Fatal(err)
+	}
+	mallory := newTablet(t, s, id, "mallory", "phone")
+	if ack, err := send(s, mallory.request(reissue(t, line))); err != nil || !ack.Quarantined {
+		t.Fatalf("got %+v (%v), want quarantine", ack, err)
+	}
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{mallory.actor + ".1"}, Reason: "rubbish"}); err != nil {
+		t.Fatal(err)
+	}
+	var after []byte
+	if err := app.DB().NewQuery("SELECT line FROM crdt_ops WHERE n = 2").Row(&after); err != nil || !bytes.Equal(after, line) {
+		t.Errorf("the redaction: got %s (%v), want %s", after, err, line)
+	}
+	// Nor does a real one that comes after its copy was erased lose its reason.
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{anna.actor + ".1"}, Reason: "court order 77"}); err == nil {
+		t.Error("erased twice")
+	}
+	sound(t, s, id)
+}
+
+// However many names an act has, none keeps the value.
+func TestManyNamesAreErased(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id := session(t, app)
+	anna := newTablet(t, s, id, "anna", "ipad")
+	first := anna.request(put("items/A/remark", `"Jane Citizen"`))
+	if _, err := send(s, first); err != nil {
+		t.Fatal(err)
+	}
+	mallory := newTablet(t, s, id, "mallory", "phone")
+	names := 1
+	for names <= crdt.SeenMax+100 {
+		ops := make([]crdt.Op, changesMax)
+		for i := range ops {
+			ops[i] = reissue(t, first.Lines[0])
+		}
+		if _, err := send(s, mallory.request(ops...)); err != nil {
+			t.Fatal(err)
+		}
+		names += len(ops)
+	}
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{anna.actor + ".1"}, Reason: "a name"}); err != nil {
+		t.Fatal(err)
+	}
+	if found(t, app, "Jane") {
+		t.Error("a name kept the value")
+	}
+	var erased int
+	if err := app.DB().NewQuery("SELECT new_values ->> 'erased' FROM audit_log WHERE action = 'redact'").Row(&erased); err != nil || erased != names {
+		t.Errorf("the audit log says %d (%v), want %d", erased, err, names)
+	}
+	sound(t, s, id)
+}
+
+// twin is another service with a session of the same id.
+func twin(t *testing.T, id string) (*Service, core.App) {
+	t.Helper()
+	s, app := service(t, Config{})
+	if _, err := app.NonconcurrentDB().Update(collections.TestSessions, dbx.Params{"id": id}, dbx.HashExp{"id": session(t, app)}).Execute(); err != nil {
+		t.Fatal(err)
+	}
+	return s, app
+}
+
+// A file brings a redaction to a log that has the act under another name, and an act under
+// another name to a log that has the redaction.
+func TestErasedValuesDoNotComeBackByImport(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id := session(t, app)
+	anna := newTablet(t, s, id, "anna", "ipad")
+	first := anna.request(put("items/A/remark", `"Jane Citizen"`))
+	if _, err := send(s, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{anna.actor + ".1"}, Reason: "a name"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, held := range map[string]bool{"free": false, "under hold": true} {
+		other, otherApp := twin(t, id)
+		again := newTablet(t, other, id, "anna", "spare")
+		if _, err := send(other, again.request(reissue(t, first.Lines[0]))); err != nil {
+			t.Fatal(err)
+		}
+		if held {
+			underHold(t, otherApp, id)
+		}
+		before := export(t, other, id)
+		file := export(t, s, id)
+		if _, err := other.CheckImport(context.Background(), bytes.NewReader(file)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Import(context.Background(), bytes.NewReader(file), nil); err != nil {
+			t.Fatal(err)
+		}
+		sound(t, other, id)
+		if found(t, otherApp, "Jane") != held {
+			t.Errorf("%s: the value is there: %t, want %t", name, !held, held)
+		}
+		// The other way round nothing is added to what the file has, and no value comes.
+		want := sound(t, s, id)
+		if _, err := s.Import(context.Background(), bytes.NewReader(before), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := sound(t, s, id); got.Ops != want.Ops+1 || found(t, app, "Jane") {
+			t.Errorf("%s, the other way round: got %d operations, want %d, and no value", name, got.Ops, want.Ops+1)
+		}
+	}
+}
+
+// A change of the session right behind a redaction, in the same transaction, carries nothing of
+// what was erased into the mirror's log.
+func TestErasedValuesLeaveTheRecordAtOnce(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	if err := pgsync.Arm(app, pgsync.Mirrored()); err != nil {
+		t.Fatal(err)
+	}
+	id := session(t, app)
+	anna := newTablet(t, s, id, "anna", "ipad")
+	if _, err := send(s, anna.request(put("items/A/remark", `"Jane Citizen"`))); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Do(context.Background(), func(b *Batch) error {
+		if _, err := b.Move(MoveRequest{SessionID: id, To: collections.SessionInReview}); err != nil {
+			return err
+		}
+		if _, err := b.Redact(RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{anna.actor + ".1"}, Reason: "a name"}); err != nil {
+			return err
+		}
+		_, err := b.Move(MoveRequest{SessionID: id, To: collections.SessionActive})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var images, all int
+	err = app.DB().NewQuery("SELECT count(*) FILTER (WHERE img LIKE '%Jane%'), count(*) FROM _pgsync_log WHERE img IS NOT NULL").Row(&images, &all)
+	if err != nil || images != 0 || all < 3 {
+		t.Errorf("%d of %d images hold the value (%v)", images, all, err)
+	}
+	if got := string(read(t, s, id).Data); !strings.Contains(got, "$redacted") {
+		t.Errorf("the record afterwards: %s", got)
+	}
+	sound(t, s, id)
+}
+
+// BenchmarkReissueErased is a request of a thousand operations that repeat an erased act, in a
+// document of 100,000, beside one of a thousand ordinary ones.
+func BenchmarkReissueErased(b *testing.B) {
+	s, app := service(b, Config{})
+	id := session(b, app)
+	d := newTablet(b, s, id, "anna", "ipad")
+	fill := func(n int, op func(i int) crdt.Op) {
+		ops := make([]crdt.Op, n)
+		for i := range ops {
+			ops[i] = op(i)
+		}
+		if _, err := send(s, d.request(ops...)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	first := d.request(put("items/A/remark", `"`+strings.Repeat("x", 1000)+`"`))
+	if _, err := send(s, first); err != nil {
+		b.Fatal(err)
+	}
+	for i := range 100 {
+		fill(changesMax, func(j int) crdt.Op { return put(fmt.Sprintf("items/%d-%d/remark", i, j), `"fine"`) })
+	}
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{d.actor + ".1"}, Reason: "a name"}); err != nil {
+		b.Fatal(err)
+	}
+	again := reissue(b, first.Lines[0])
+	for name, op := range map[string]crdt.Op{"erased": again, "ordinary": put("items/B/remark", again.Val)} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				fill(changesMax, func(int) crdt.Op { return op })
 			}
 		})
 	}

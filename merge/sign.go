@@ -71,11 +71,18 @@ type signoff struct {
 	Upto      int64  `json:"upto"`
 }
 
-// signs reports whether op is a sign-off, and not something else that a device wrote there.
+// readSignoff reads a value at path as a sign-off, which it is not when a device wrote
+// something else there.
+func readSignoff(path, val string) (role string, v signoff, ok bool) {
+	role, ok = strings.CutPrefix(path, signoffsPrefix)
+	ok = ok && !strings.Contains(role, "/") && json.Unmarshal(crdt.RenderJSON(val), &v) == nil && v.Statement != ""
+	return role, v, ok
+}
+
+// signs reports whether op is a sign-off.
 func signs(op *crdt.Op) bool {
-	var v signoff
-	role, ok := strings.CutPrefix(op.Path, signoffsPrefix)
-	return ok && !strings.Contains(role, "/") && json.Unmarshal(crdt.RenderJSON(op.Val), &v) == nil && v.Statement != ""
+	_, _, ok := readSignoff(op.Path, op.Val)
+	return ok
 }
 
 // Sign adds a sign-off, if the document is in the state that it names. Errors: ErrNoSession,
@@ -138,12 +145,12 @@ func signoffsOf(state *crdt.Doc) []SignOff {
 	list := []SignOff{}
 	for path := range state.Paths(signoffsPrefix) {
 		for _, e := range state.Values(path) {
-			var v signoff
-			if json.Unmarshal([]byte(crdt.RenderJSON(e.Val)), &v) != nil {
-				continue // a device wrote something else there; it stays readable in the document
+			role, v, ok := readSignoff(path, e.Val)
+			if !ok {
+				continue // it stays readable in the document
 			}
 			list = append(list, SignOff{
-				Role: strings.TrimPrefix(path, signoffsPrefix), Statement: v.Statement, Upto: v.Upto, Digest: v.Digest, Schema: v.Schema,
+				Role: role, Statement: v.Statement, Upto: v.Upto, Digest: v.Digest, Schema: v.Schema,
 				Dot: e.Dot.String(), Time: timeText(e.Time.Wall()),
 			})
 		}
@@ -167,7 +174,7 @@ func completeSignOffs(ctx context.Context, db dbx.Builder, doc int64, list []Sig
 		if err != nil {
 			return fmt.Errorf("read sign-off: %w", err)
 		}
-		o.Device = strings.TrimPrefix(o.Device, resultsPrefix)
+		o.Device = shownDevice(o.Device)
 		o.Received = timeText(time.UnixMilli(received))
 		o.Current = last <= o.Upto
 	}

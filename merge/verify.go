@@ -94,7 +94,8 @@ type walk struct {
 	chains  map[string][32]byte
 	finding *Finding
 
-	erased map[crdt.Dot]bool // operations without their value: whether a redaction named them
+	stubs  []crdt.Op         // operations without their value
+	erased map[crdt.Dot]bool // the same: whether a redaction named them
 
 	snapN       int64 // position of the newest snapshot, 0 when there is none
 	snap        []byte
@@ -164,8 +165,24 @@ func (w *walk) rows(ctx context.Context, s *Service, at snapshot) error {
 	return nil
 }
 
-// unexplained finds a value that is gone although no redaction names its operation.
+// unexplained finds a value that is gone although no redaction names its operation, nor one
+// whose act it repeats.
 func (w *walk) unexplained() *Finding {
+	acts := erasedActs{}
+	for i := range w.stubs {
+		if w.erased[w.stubs[i].Dot] {
+			acts.add(&w.stubs[i])
+		}
+	}
+	for progress := true; progress; {
+		progress = false
+		for i := range w.stubs {
+			if op := &w.stubs[i]; !w.erased[op.Dot] && acts.has(op) {
+				w.erased[op.Dot], progress = true, true
+				acts.add(op)
+			}
+		}
+	}
 	for _, dot := range slices.SortedFunc(maps.Keys(w.erased), crdt.Dot.Compare) {
 		if !w.erased[dot] {
 			return &Finding{Reason: "the value of " + dot.String() + " is gone and no operation erases it"}
@@ -196,6 +213,7 @@ func (w *walk) row(n, seq, flags int64, hash, line []byte, actor string) string 
 	}
 	if flags&flagRedacted != 0 {
 		w.erased[op.Dot] = false
+		w.stubs = append(w.stubs, op)
 	}
 	if redacts(&op) && flags&flagQuarantined == 0 {
 		for _, dot := range op.Seen {

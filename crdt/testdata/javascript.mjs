@@ -18,7 +18,7 @@ function history({ events, schema, shuffled }) {
         if (e.admit) { doc.admit(e.admit); continue; }
         if (e.redact) { doc.redact(e.redact); continue; }
         const op = e.sum ? m.parseRedacted(e.line, e.sum) : m.parseOp(e.line);
-        chains[op.actor] = m.chain(chains[op.actor] ?? m.chainStart("doc", op.actor), op);
+        if (!doc.has(`${op.actor}.${op.seq}`)) chains[op.actor] = m.chain(chains[op.actor] ?? m.chainStart("doc", op.actor), op);
         if (shuffled) inbox.add(op);
         else doc.apply(op, e.quarantine);
         if (doc.has(`${op.actor}.${op.seq}`) && doc.apply(op) !== false) throw new Error("a duplicate counts as new");

@@ -21,11 +21,11 @@ type model struct {
 	tape    disk // the last backup
 	epoch   int
 
-	doc    *crdt.Doc // a cache of disk
-	chains map[string][][32]byte
-	starts int
-	clock  *crdt.Clock
-	staff  map[string]string // actors of those without a device, by user
+	doc     *crdt.Doc // a cache of disk
+	chains  map[string][][32]byte
+	starts  int
+	clock   *crdt.Clock
+	officer string // actor
 
 	forgetful bool // lets an erased act come back under another name
 }
@@ -46,7 +46,7 @@ func (d disk) copy() disk {
 }
 
 func newModel(session string, now *int64) *model {
-	m := &model{session: session, now: now, disk: disk{actors: map[string]modelActor{}}, staff: map[string]string{}}
+	m := &model{session: session, now: now, disk: disk{actors: map[string]modelActor{}}}
 	m.tape = m.disk.copy()
 	m.restart()
 	return m
@@ -54,8 +54,8 @@ func newModel(session string, now *int64) *model {
 
 func (m *model) issue(user, actor string) {
 	m.disk.actors[actor] = modelActor{user: user}
-	if withoutDevice(user) {
-		m.staff[user] = actor
+	if user == officer {
+		m.officer = actor
 	}
 }
 
@@ -129,9 +129,6 @@ func (m *model) sync(req request) answer {
 			return a
 		}
 		m.commit(rows)
-		if !m.forgetful {
-			m.repeats(len(rows))
-		}
 		ack.Acked, ack.N = m.doc.Held(req.actor), m.position()
 		ack.Chain = m.chain(req.actor)[ack.Acked]
 		ack.More = m.position()-req.since > int64(len(rows))
@@ -201,6 +198,9 @@ func (m *model) prepare(req request) (rows []merge.Row, ack merge.Ack, refused *
 			N: m.position() + int64(len(rows)) + 1, Received: *m.now, Late: m.disk.locked,
 			Quarantined: actor.revoked || req.lapsed || admits(&op) && !req.supervisor,
 			Line:        bytes.Clone(line),
+		}
+		if m.comesBack(r, &op) {
+			r, _ = stub(r)
 		}
 		ack.Quarantined = ack.Quarantined || r.Quarantined
 		rows = append(rows, r)

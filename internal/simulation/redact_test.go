@@ -6,29 +6,21 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 
 	"firemode/crdt"
 	"firemode/merge"
 )
 
-// Who redacts: an officer, and the server itself where an erased act arrives under another
-// name. Neither has a device.
-const (
-	officer = "officer"
-	nobody  = ""
-)
+// officer redacts, without a device.
+const officer = "officer"
 
-// staff gives the server the actor ids of those who write without a device.
-func (w *world) staff() {
-	for _, user := range []string{officer, nobody} {
-		if actor := "server-" + strconv.FormatUint(w.seed, 36) + user; !w.known[actor] {
-			w.owner[actor], w.known[actor] = user, true
-			w.server.issue(user, actor)
-		}
-	}
+// appoint gives the officer an actor id, a new one in each epoch of the server.
+func (w *world) appoint() {
+	actor := "officer-" + strconv.FormatUint(w.seed, 36) + "-" + strconv.Itoa(w.ledger.epoch)
+	w.owner[actor], w.known[actor] = officer, true
+	w.server.issue(officer, actor)
 }
-
-func withoutDevice(user string) bool { return user == officer || user == nobody }
 
 func redacts(op *crdt.Op) bool { return op.Kind == crdt.Put && op.Path == merge.RedactedPath }
 
@@ -85,32 +77,24 @@ func (w *world) redact(r *rand.Rand) {
 	if len(rows) != 1 {
 		fail("a redaction made %d rows", len(rows))
 	}
-	op := w.ordered(rows[0], officer)
+	op := mustParse(rows[0].Line)
+	if !redacts(&op) || rows[0].Quarantined || w.owner[op.Actor] != officer {
+		fail("position %d is no redaction by an officer", rows[0].N)
+	}
 	for _, dot := range list {
 		if !slices.Contains(op.Seen, dot) {
 			fail("erased: the redaction does not name %s", dot)
 		}
 	}
-	w.erased()
-}
-
-// ordered is a redaction that the server made for a user: it goes into the ledger, and what it
-// names loses its value there.
-func (w *world) ordered(r merge.Row, user string) crdt.Op {
-	op := mustParse(r.Line)
-	if !redacts(&op) || r.Quarantined || w.owner[op.Actor] != user {
-		fail("position %d is no redaction by %q", r.N, user)
-	}
 	w.acts++
-	w.counts["redactions by "+map[string]string{officer: "an officer", nobody: "the server"}[user]]++
 	w.oracle.lines[op.Dot] = append(w.oracle.lines[op.Dot], op.Sum())
 	w.oracle.actOf[op.Sum()] = w.acts
-	w.ledger.add(r)
+	w.ledger.add(rows[0])
 	for _, dot := range op.Seen {
 		i := w.ledger.index[dot]
 		w.ledger.rows[i], w.ledger.ops[i] = stub(w.ledger.rows[i])
 	}
-	return op
+	w.erased()
 }
 
 // erased checks that an act that was erased has no value in the log, under whatever name, and
@@ -183,56 +167,48 @@ func (w *world) forgotten(d *device) {
 	}
 }
 
-// redact is the model's: what was named and the same acts under other names, in the order of
-// the log.
+// redact is the model's: the same acts under other names go with what was named.
 func (m *model) redact(list []crdt.Dot) {
-	all := slices.Clone(list)
-	for _, dot := range list {
-		var named crdt.Op
-		for _, r := range m.disk.rows {
-			if op := parseRow(r); op.Dot == dot {
-				named = op
-			}
+	var all []crdt.Dot
+	named := map[crdt.Dot]crdt.Op{}
+	for _, r := range m.disk.rows {
+		if op := parseRow(r); slices.Contains(list, op.Dot) {
+			named[op.Dot] = op
 		}
-		for _, r := range m.disk.rows {
-			if op := parseRow(r); erasable(r, &op) && op.Repeats(&named) && !slices.Contains(all, op.Dot) {
+	}
+	for _, r := range m.disk.rows {
+		op := parseRow(r)
+		for _, dot := range list {
+			if other := named[dot]; erasable(r, &op) && repeats(&op, &other) && !slices.Contains(list, op.Dot) && !slices.Contains(all, op.Dot) {
 				all = append(all, op.Dot)
 			}
 		}
 	}
-	m.order(officer, `{"reason":"a name"}`, all)
-}
-
-// repeats erases what of the newest n rows was erased under another name.
-func (m *model) repeats(n int) {
-	var list []crdt.Dot
-	fresh := m.disk.rows[len(m.disk.rows)-n:]
-	for _, r := range fresh {
-		op := parseRow(r)
-		if erasable(r, &op) && slices.ContainsFunc(m.disk.rows, func(other merge.Row) bool {
-			erased := parseRow(other)
-			return other.Redacted != "" && op.Repeats(&erased)
-		}) {
-			list = append(list, op.Dot)
-		}
-	}
-	if len(list) > 0 {
-		m.order(nobody, `{"reason":"issued again after it was erased"}`, list)
-	}
-}
-
-// order stores a redaction.
-func (m *model) order(user, val string, seen []crdt.Dot) {
-	actor := m.staff[user]
+	slices.SortFunc(all, func(a, b crdt.Dot) int { return strings.Compare(a.String(), b.String()) })
+	actor := m.officer
 	op := crdt.Op{
 		Dot: crdt.Dot{Actor: actor, Seq: m.doc.Held(actor) + 1}, Time: m.clock.Next(),
-		Kind: crdt.Put, Path: merge.RedactedPath, Val: val, Seen: seen,
+		Kind: crdt.Put, Path: merge.RedactedPath, Val: `{"reason":"a name"}`, Seen: append(all, list...),
 	}
 	line, _, err := op.Encode()
 	if err != nil {
 		fail("the model made what it cannot encode: %v", err)
 	}
 	m.commit([]merge.Row{{N: m.position() + 1, Received: *m.now, Late: m.disk.locked, Line: line}})
+}
+
+// repeats reports whether o and p are one act, said again under another name.
+func repeats(o, p *crdt.Op) bool {
+	same := o.Kind == p.Kind && o.Path == p.Path && crdt.Redacted(o.Val) == crdt.Redacted(p.Val)
+	return same && (o.OriginHash() == p.OriginHash() || o.OriginHash() == p.Print() || o.Print() == p.OriginHash())
+}
+
+// comesBack reports whether an act was erased that comes now.
+func (m *model) comesBack(r merge.Row, op *crdt.Op) bool {
+	return !m.forgetful && erasable(r, op) && slices.ContainsFunc(m.disk.rows, func(other merge.Row) bool {
+		erased := parseRow(other)
+		return other.Redacted != "" && repeats(op, &erased)
+	})
 }
 
 // heed makes a tablet's storage follow the log: what a row says, or is, erased, is erased; and

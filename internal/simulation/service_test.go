@@ -138,8 +138,8 @@ func (s *service) exec(sql string, params dbx.Params) {
 // issue writes the row itself: the service draws names that no seed decides.
 func (s *service) issue(user, actor string) {
 	device := actor
-	if withoutDevice(user) {
-		device = "results:" // what the service writes for them without a device
+	if user == officer {
+		device = "results:" + s.merge.Epoch() + ":" // what the service writes for them without a device
 	}
 	s.exec("INSERT INTO crdt_actors (key, user, device) VALUES ({:key}, {:user}, {:device})", dbx.Params{"key": actor, "user": user, "device": device})
 }

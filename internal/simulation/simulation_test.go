@@ -115,7 +115,7 @@ func TestWorld(t *testing.T) {
 		"rows in quarantine", "late rows", "admissions", "admissions in quarantine", "operations issued again",
 		"operations issued again beside their original", "transactions lost", "tablets restored", "servers restored that lacked something",
 		"reissue after fork", "reissue after foreign", "removals of nothing",
-		"redactions by an officer", "redactions by the server", "reissue after erased",
+		"redact", "erased acts that come again", "reissue after erased",
 	} {
 		if counts[what] == 0 {
 			t.Errorf("%s: none in %d seeds, which prove nothing about them", what, seeds)

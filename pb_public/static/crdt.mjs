@@ -385,6 +385,7 @@ export class Doc {
         const sums = this.#actors.get(o.actor) ?? [], print = o.sum.slice(0, 32);
         if (o.seq <= sums.length) {
             if (sums[o.seq - 1] !== print) throw new ForkError(dotOf(o));
+            if (redactedPattern.test(o.val)) this.redact(dotOf(o)); // told again without its value
             return false;
         }
         if (o.seq !== sums.length + 1) throw new GapError(o.actor, sums.length + 1);
@@ -399,7 +400,7 @@ export class Doc {
             if (this.#claimed || this.#stale) this.#stale = true;
             else this.#enact(o);
             if (o.kind === "put" && o.path === admittedPath) o.seen.forEach((dot) => this.admit(dot));
-            if (o.kind === "put" && o.path === redactedPath) o.seen.forEach((dot) => this.redact(dot));
+            if (o.kind === "put" && o.path === redactedPath) this.redact(...o.seen);
         }
         return true;
     }
@@ -413,11 +414,11 @@ export class Doc {
         return true;
     }
 
-    // redact erases the value of an operation (R13). What the operation did stays done.
-    redact(dot) {
-        if (!this.has(dot)) throw new MissingError([dot]);
-        const i = this.#ops.findIndex((o) => dotOf(o) === dot), o = this.#ops[i];
-        if (o.val) this.#ops[i] = redacted(o);
+    // redact erases the values of operations (R13). What the operations did stays done.
+    redact(...dots) {
+        for (const dot of dots) if (!this.has(dot)) throw new MissingError([dot]);
+        const named = new Set(dots);
+        this.#ops.forEach((o, i) => { if (o.val && named.has(dotOf(o))) this.#ops[i] = redacted(o); });
         this.#stale = true;
     }
 
@@ -569,11 +570,16 @@ function ruleFor(schema, path) {
 }
 
 function shown(rule, entries, conflict) {
+    if (rule.policy !== "log" && entries.some((o) => redactedPattern.test(o.val))) {
+        // A value and its print are one value, erased only if it is erased in every entry.
+        const prints = new Set(entries.filter((o) => !redactedPattern.test(o.val)).map((o) => redacted(o).val));
+        entries = entries.filter((o) => !prints.has(o.val));
+    }
     const vals = entries.map((o) => o.val);
     const best = (precedes) => vals.reduce((a, b) => (precedes(b, a) ? b : a));
     const badness = (val) => { const i = (rule.order ?? []).findIndex((known) => JSON.stringify(known) === val); return i < 0 ? 1 : 2 * i; };
     switch (rule.policy) {
-    case "mv": return conflict ? "" : vals.find((val) => !redactedPattern.test(val)) ?? vals[0];
+    case "mv": return conflict ? "" : vals[0];
     case "worst": return best((a, b) => badness(a) < badness(b));
     case "any": return best((a, b) => a === "true" && b !== "true");
     case "min": return best((a, b) => compareValues(a, b) < 0);
