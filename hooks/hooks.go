@@ -18,6 +18,7 @@ func Register(app core.App, d Deps) {
 	registerSealed(app)
 	registerGuards(app)
 	registerDoors(app)
+	registerQueries(app)
 	registerAudit(app)
 	registerAdministrationAudit(app)
 }

@@ -40,6 +40,8 @@ type site struct {
 	client *http.Client
 	org    *core.Record
 	router *router.Router[*core.RequestEvent]
+	// without names an OnServe hook that the test leaves out, as a control.
+	without string
 }
 
 func newSite(t *testing.T, before ...func(*site)) *site {
@@ -53,6 +55,9 @@ func newSite(t *testing.T, before ...func(*site)) *site {
 	}
 	s.app = testapp.New(t, func(app core.App) {
 		Register(app, Deps{Hasher: s.hasher, Tokens: s.tokens})
+		if s.without != "" {
+			app.OnServe().Unbind(s.without)
+		}
 		app.OnServe().BindFunc(func(se *core.ServeEvent) error {
 			s.router = se.Router
 			return se.Next()
