@@ -71,7 +71,7 @@ func readFacts(t *testing.T, app core.App) *facts {
 	}
 	f.blocks["references"] = table{[]string{"from", "field", "to", "how many"}, edges, false}
 	f.readDatabase(t, app)
-	f.blocks["access"] = accessTable(t, app)
+	f.blocks["access"] = accessTable(t)
 	for _, field := range describedEnums {
 		var rows [][]string
 		for _, v := range f.enums[field] {
