@@ -34,6 +34,7 @@ func TestExitCodes(t *testing.T) {
 		"missing flag":                       {data, []string{"token"}, exitUsage, "user"},
 		"surplus argument":                   {data, []string{"token", "--user", "demo", "extra"}, exitUsage, "unknown command"},
 		"flags that exclude each other":      {data, []string{"seed", "--demo", "--scale", "5"}, exitUsage, "none of the others"},
+		"accounts on a fresh directory":      {testbin.Env{"FIREMODE_DATA": t.TempDir() + "/data"}, []string{"users", "list"}, exitOK, "made them in"},
 		"administrator on a fresh directory": {testbin.Env{"FIREMODE_DATA": t.TempDir() + "/data"}, []string{"superuser", "create", "root@firemode.test", "a-long-password"}, exitOK, ""},
 		"unknown command":                    {data, []string{"sevre"}, exitUsage, "unknown command"},
 		"unknown flag":                       {data, []string{"token", "--usr", "demo"}, exitUsage, "unknown flag"},

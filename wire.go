@@ -173,5 +173,5 @@ func needsSecrets(args []string) bool {
 	if len(w) > 1 && w[0] == "keys" && w[1] == "generate" {
 		return false
 	}
-	return len(w) > 0 && slices.Contains([]string{"serve", "migrate", "seed", "token", "sessions", "audit", "mirror", "keys", "superuser"}, w[0])
+	return len(w) > 0 && slices.Contains([]string{"serve", "migrate", "seed", "users", "token", "sessions", "audit", "mirror", "keys", "superuser"}, w[0])
 }
