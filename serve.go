@@ -14,6 +14,7 @@ import (
 
 	"firemode/api"
 	"firemode/cli"
+	"firemode/hooks"
 
 	"github.com/gofrs/flock"
 	"github.com/pocketbase/pocketbase/apis"
@@ -83,6 +84,9 @@ func (p *parts) serve(ctx context.Context, app core.App, deps cli.Deps, addr, di
 	defer diagnostics.Close()
 
 	if err := cli.Prepare(app, deps); err != nil {
+		return err
+	}
+	if err := hooks.CheckKeys(ctx, app, deps.Keys); err != nil {
 		return err
 	}
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{

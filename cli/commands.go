@@ -73,6 +73,9 @@ func Prepare(app core.App, deps Deps) error {
 	if err := deps.Tokens.ApplySecret(app); err != nil {
 		return fmt.Errorf("apply the token secret: %w", err)
 	}
+	if err := hooks.NoteKeys(app, deps.Keys); err != nil {
+		return fmt.Errorf("note the keys of sealed fields: %w", err)
+	}
 	// Also without a mirror: it may be turned on later, and then needs no full comparison.
 	if err := pgsync.Arm(app, pgsync.Mirrored()); err != nil {
 		return fmt.Errorf("capture changes for the mirror: %w", err)

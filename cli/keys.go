@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"firemode/hooks"
@@ -12,8 +13,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// errUnreadable ends keys list and keys rotate when a value opens with no key.
-var errUnreadable = errors.New("some values open with no key: put the key they were sealed with back at the end of FERNET_KEY, or restore them from a backup")
+// errUnreadable ends keys list, rotate and verify when a value does not open.
+var errUnreadable = errors.New("some values do not open: put the key they were sealed with back at the end of FERNET_KEY, or restore them from a backup; firemode keys verify names them")
+
+// errDamaged ends keys verify when every value opens and something else is wrong.
+var errDamaged = errors.New("some blind indexes are wrong, so that a search misses values: restore the records from a backup, or save the values anew")
 
 func keysCommand(app core.App, deps Deps) *cobra.Command {
 	generate := &cobra.Command{
@@ -34,9 +38,10 @@ all of them open: put a new key in front and keep the old ones until
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "Count the sealed values under each key",
-		Long: `Open every sealed value and count, for each field, how many are sealed with which
-key of FERNET_KEY. Keys are named by a fingerprint, in the order of FERNET_KEY. A
-key with no values left may be removed. Nothing is changed.`,
+		Long: `Count, for each sealed field, how many values are sealed with which key of
+FERNET_KEY. Keys are named by a fingerprint, in the order of FERNET_KEY. A key with no
+values left may be removed. "firemode keys verify" says which values are unreadable.
+Nothing is changed.`,
 		Example: "  firemode keys list\n  firemode keys list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -72,16 +77,90 @@ value is replaced only when nobody has changed it meanwhile.`,
 		},
 	}
 	return group("keys", "Make and change the keys of sealed fields",
-		"Make, count and change the keys of the fields that are sealed at rest (names, phones, contacts).", generate, list, rotate)
+		"Make, count and change the keys of the fields that are sealed at rest (names, phones, contacts).",
+		generate, list, rotate, verifyKeysCommand(app, deps), forgetKeysCommand(app, deps))
+}
+
+func verifyKeysCommand(app core.App, deps Deps) *cobra.Command {
+	var asJSON bool
+	verify := &cobra.Command{
+		Use:   "verify",
+		Short: "Open every sealed value and check its blind index",
+		Long: `Open every sealed value with the keys of FERNET_KEY: it must be as it was written, be
+sealed for the record and the field it stands in, and its blind index must be that of
+the value. Whatever is not is named by record and field, never by its value, and is an
+error. A server may run meanwhile. Nothing is changed.`,
+		Example: "  firemode keys verify\n  firemode keys verify --json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := Prepare(app, deps); err != nil {
+				return err
+			}
+			bar := newBar(c.ErrOrStderr(), "sealed values")
+			report, err := hooks.VerifySealed(c.Context(), app, deps.Keys, bar.set)
+			bar.finish()
+			if err != nil {
+				return fmt.Errorf("verify sealed values: %w", err)
+			}
+			if asJSON {
+				err = printJSON(c.OutOrStdout(), report)
+			} else {
+				err = printSealed(c.OutOrStdout(), report)
+			}
+			switch {
+			case report.Unreadable > 0:
+				err = errors.Join(err, errUnreadable)
+			case report.Bad > 0:
+				err = errors.Join(err, errDamaged)
+			}
+			return err
+		},
+	}
+	verify.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return verify
+}
+
+func printSealed(out io.Writer, r hooks.SealedReport) error {
+	_, err := fmt.Fprintf(out, "%d of %d sealed values are as they were written\n", r.Values-r.Bad, r.Values)
+	for _, f := range r.Findings {
+		if err == nil {
+			_, err = fmt.Fprintf(out, "%s.%s of %s: %s\n", f.Collection, f.Field, f.Record, f.Reason)
+		}
+	}
+	if more := r.Bad - len(r.Findings); more > 0 && err == nil {
+		_, err = fmt.Fprintf(out, "and %d more\n", more)
+	}
+	return err
+}
+
+func forgetKeysCommand(app core.App, deps Deps) *cobra.Command {
+	return &cobra.Command{
+		Use:   "forget <fingerprint>...",
+		Short: "Accept that keys are lost, with what only they open",
+		Long: `A server does not start when FERNET_KEY lacks a key that values are sealed with; it
+names the fingerprint. When that key is lost for good, this command lets it start
+nevertheless. The values stay as they are and open again should the key be found; until
+then reading their records is answered with an error.`,
+		Example: "  firemode keys forget 1f2e3d4c",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, ids []string) error {
+			if err := Prepare(app, deps); err != nil {
+				return err
+			}
+			if err := hooks.ForgetKeys(app, ids); err != nil {
+				return fmt.Errorf("forget keys: %w", err)
+			}
+			return nil
+		},
+	}
 }
 
 // keyCount is one field's values under one key.
 type keyCount struct {
-	Collection string   `json:"collection"`
-	Field      string   `json:"field"`
-	Key        string   `json:"key"` // fingerprint; empty for values that no key opens
-	Values     int      `json:"values"`
-	Records    []string `json:"records,omitempty"` // ids of the first unreadable ones
+	Collection string `json:"collection"`
+	Field      string `json:"field"`
+	Key        string `json:"key"` // fingerprint; empty for values that do not open
+	Values     int    `json:"values"`
 }
 
 func listKeys(c *cobra.Command, app core.App, ring *sealed.Keyring, asJSON bool) error {
@@ -97,7 +176,7 @@ func listKeys(c *cobra.Command, app core.App, ring *sealed.Keyring, asJSON bool)
 		}
 		if f.Unreadable > 0 {
 			problem = errUnreadable
-			counts = append(counts, keyCount{Collection: f.Collection, Field: f.Field, Values: f.Unreadable, Records: f.UnreadableIDs})
+			counts = append(counts, keyCount{Collection: f.Collection, Field: f.Field, Values: f.Unreadable})
 		}
 	}
 	if asJSON {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"firemode/audit"
 	"firemode/collections"
@@ -21,55 +20,13 @@ const (
 	// resealPasses bounds the walks over one field. A second one takes what a
 	// server with the old order of keys wrote during the first.
 	resealPasses = 3
-	// unreadableMax bounds the ids that are named; all are counted.
-	unreadableMax = 20
 )
-
-// SealedCount says how the values of one sealed field are sealed.
-type SealedCount struct {
-	Collection, Field string
-	ByKey             map[string]int // values by the id of their key
-	Unreadable        int            // values that no key opens, or that belong elsewhere
-	UnreadableIDs     []string       // the first 20 of their records
-}
-
-// CountSealed opens every sealed value and counts it by key. It changes nothing.
-func CountSealed(ctx context.Context, app core.App, ring *sealed.Keyring) ([]SealedCount, error) {
-	var counts []SealedCount
-	err := eachSealedField(app, func(c *core.Collection, f *collections.EncryptedField) error {
-		count := SealedCount{Collection: c.Name, Field: f.Name, ByKey: map[string]int{}}
-		err := walkSealed(ctx, app, c, f, func(rows []sealedRow) error {
-			for _, row := range rows {
-				count.add(ring, row)
-			}
-			return nil
-		})
-		counts = append(counts, count)
-		return err
-	})
-	return counts, err
-}
-
-func (c *SealedCount) add(ring *sealed.Keyring, row sealedRow) {
-	key, err := ring.KeyID(row.Token)
-	if err == nil {
-		_, err = ring.Open(row.Token, row.binding)
-	}
-	if err == nil {
-		c.ByKey[key]++
-		return
-	}
-	c.Unreadable++
-	if len(c.UnreadableIDs) < unreadableMax {
-		c.UnreadableIDs = append(c.UnreadableIDs, row.ID)
-	}
-}
 
 // ResealAll seals every value that is not sealed with the first key of ring
 // anew, its blind index included, and returns how many it changed. It may run
 // beside a serving process and be stopped and run again at any time: a value is
 // replaced only when it is still the one that was read. Values that do not open
-// stay as they are; [CountSealed] names them. progress, which may be nil, is
+// stay as they are; [VerifySealed] names them. progress, which may be nil, is
 // called after each batch with the number of values changed so far.
 func ResealAll(ctx context.Context, app core.App, ring *sealed.Keyring, progress func(changed int)) (int, error) {
 	if len(ring.KeyIDs()) == 0 {
@@ -156,56 +113,4 @@ func resealRows(app core.App, ring *sealed.Keyring, c *core.Collection, f *colle
 		return 0, err
 	}
 	return changed, nil
-}
-
-// eachSealedField calls fn for each sealed field of every stored collection.
-func eachSealedField(app core.App, fn func(*core.Collection, *collections.EncryptedField) error) error {
-	all, err := app.FindAllCollections(core.CollectionTypeBase, core.CollectionTypeAuth)
-	if err != nil {
-		return fmt.Errorf("find collections: %w", err)
-	}
-	slices.SortFunc(all, func(a, b *core.Collection) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
-	for _, c := range all {
-		for _, f := range collections.SealedFields(c) {
-			if err := fn(c, f); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-type sealedRow struct {
-	ID      string `db:"id"`
-	Token   string `db:"token"`
-	binding string
-}
-
-// walkSealed hands on every sealed value of a field in batches, by id.
-func walkSealed(ctx context.Context, app core.App, c *core.Collection, f *collections.EncryptedField, fn func([]sealedRow) error) error {
-	last := ""
-	for {
-		var rows []sealedRow
-		err := app.ConcurrentDB().Select(collections.FieldID, "[["+f.Name+"]] AS token").From(c.Name).
-			Where(dbx.NewExp("[[id]] > {:last} AND [["+f.Name+"]] != ''", dbx.Params{"last": last})).
-			OrderBy(collections.FieldID).Limit(resealBatch).WithContext(ctx).All(&rows)
-		if err != nil {
-			return fmt.Errorf("read %s.%s: %w", c.Name, f.Name, err)
-		}
-		if len(rows) == 0 {
-			return nil
-		}
-		for i := range rows {
-			rows[i].binding = f.Scope + "." + rows[i].ID
-		}
-		if err := fn(rows); err != nil {
-			return err
-		}
-		last = rows[len(rows)-1].ID
-	}
 }

@@ -21,7 +21,8 @@ func keyring(t *testing.T, keys ...string) *sealed.Keyring {
 	return ring
 }
 
-// sealedTotal adds up what CountSealed says: values by key, and unreadable ones.
+// sealedTotal adds up what CountSealed says, values by key, and names what VerifySealed
+// finds unreadable.
 func sealedTotal(t *testing.T, s *site, ring *sealed.Keyring) (byKey map[string]int, unreadable []string) {
 	t.Helper()
 	counts, err := CountSealed(t.Context(), s.app, ring)
@@ -32,14 +33,22 @@ func sealedTotal(t *testing.T, s *site, ring *sealed.Keyring) (byKey map[string]
 		t.Fatalf("got %d sealed fields, want 5: %+v", len(counts), counts)
 	}
 	byKey = map[string]int{}
+	report, err := VerifySealed(t.Context(), s.app, ring, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range report.Findings {
+		unreadable = append(unreadable, f.Record)
+	}
 	for _, c := range counts {
 		for key, n := range c.ByKey {
 			byKey[key] += n
+			report.Values -= n
 		}
-		unreadable = append(unreadable, c.UnreadableIDs...)
-		if len(c.UnreadableIDs) != c.Unreadable {
-			t.Errorf("%s.%s: %d unreadable, %d named", c.Collection, c.Field, c.Unreadable, len(c.UnreadableIDs))
-		}
+		report.Values, report.Unreadable = report.Values-c.Unreadable, report.Unreadable-c.Unreadable
+	}
+	if report.Values != 0 || report.Unreadable != 0 || report.Bad != len(unreadable) {
+		t.Errorf("VerifySealed and CountSealed differ by %+v", report)
 	}
 	return byKey, unreadable
 }

@@ -25,6 +25,15 @@ func (r *Keyring) BlindIndex(scope, plain string) (string, error) {
 	return blindIndex(r.blind[0], scope, plain), nil
 }
 
+// BlindIndexUnder is the digest of plain under the key that keyID names, "" when
+// there is no such key. It stands beside a value sealed with that key.
+func (r *Keyring) BlindIndexUnder(keyID, scope, plain string) string {
+	if r == nil || !slices.Contains(r.ids, keyID) {
+		return ""
+	}
+	return blindIndex(r.blind[slices.Index(r.ids, keyID)], scope, plain)
+}
+
 // BlindIndexes are the digests of plain under every key, the first key's first.
 // A search looks for any of them, so that it finds values whose digest a
 // running rotation has not renewed yet.

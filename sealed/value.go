@@ -59,12 +59,27 @@ func (r *Keyring) Open(token, binding string) (string, error) {
 	return plain, err
 }
 
+// Inspect is Open that also names the key. keyID is empty when no key fits, and
+// not when the token opens but was sealed for another binding.
+func (r *Keyring) Inspect(token, binding string) (plain, keyID string, err error) {
+	plain, key, err := r.open(token, binding)
+	if key != noKey {
+		keyID = r.ids[key]
+	}
+	return plain, keyID, err
+}
+
+// noKey is the place of no key in the list.
+const noKey = -1
+
+// open also returns the place of the key that fits, which it does when only the
+// binding is wrong.
 func (r *Keyring) open(token, binding string) (plain string, key int, err error) {
 	if r == nil {
 		r = &Keyring{} // no key fits
 	}
 	if err := checkForm(token); err != nil {
-		return "", 0, fmt.Errorf("open %s: %w", binding, err)
+		return "", noKey, fmt.Errorf("open %s: %w", binding, err)
 	}
 	for i := range r.keys {
 		message, err := openMessage(token, r.keys[i], 0, time.Time{})
@@ -73,11 +88,11 @@ func (r *Keyring) open(token, binding string) (plain string, key int, err error)
 		}
 		plain, ok := strings.CutPrefix(string(message), binding+separator)
 		if !ok {
-			return "", 0, fmt.Errorf("open %s: the token belongs to another record or field: %w", binding, collections.ErrUnsealed)
+			return "", i, fmt.Errorf("open %s: the token belongs to another record or field: %w", binding, collections.ErrUnsealed)
 		}
 		return plain, i, nil
 	}
-	return "", 0, fmt.Errorf("open %s: no key fits: %w", binding, collections.ErrUnsealed)
+	return "", noKey, fmt.Errorf("open %s: no key fits: %w", binding, collections.ErrUnsealed)
 }
 
 // KeyID names the key that token is sealed with, without its binding. It wraps
