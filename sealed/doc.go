@@ -24,5 +24,6 @@
 // The cryptography (AES-128-CBC, HMAC-SHA256, encrypt then MAC) is that of
 // github.com/fernet/fernet-go; the vectors of the public Fernet specification
 // run in this package's tests against the whole path, this package's checks
-// included.
+// included. Tokens and rotations are exchanged both ways with the Fernet of the
+// Python package "cryptography".
 package sealed

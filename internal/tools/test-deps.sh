@@ -2,6 +2,7 @@
 # Makes sure that the tests find what they need: a C compiler (the race
 # detector), PostgreSQL, Chromium, Node, and the argon2 and curl commands. Installs what is
 # missing with apt-get as root, otherwise says in one line what to install.
+# Python's cryptography package is the other implementation of Fernet.
 set -euo pipefail
 
 missing=()
@@ -10,6 +11,7 @@ compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgre
 command -v chromium >/dev/null || [ -n "${FIREMODE_CHROMIUM:-}" ] || missing+=(chromium)
 command -v argon2 >/dev/null || missing+=(argon2)
 command -v node >/dev/null || missing+=(nodejs)
+python3 -c 'import cryptography' 2>/dev/null || /usr/bin/python3 -c 'import cryptography' 2>/dev/null || missing+=(python3-cryptography)
 command -v curl >/dev/null || missing+=(curl)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
