@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"firemode/hooks"
+	"firemode/internal/sqlite"
 	"firemode/merge"
 	"firemode/pgsync"
 	"firemode/sealed"
@@ -70,15 +71,18 @@ func Prepare(app core.App, deps Deps) error {
 			return fmt.Errorf("migrate %s: %w", app.DataDir(), err)
 		}
 	}
-	if err := deps.Tokens.ApplySecret(app); err != nil {
-		return fmt.Errorf("apply the token secret: %w", err)
-	}
-	if err := hooks.NoteKeys(app, deps.Keys); err != nil {
-		return fmt.Errorf("note the keys of sealed fields: %w", err)
-	}
-	// Also without a mirror: it may be turned on later, and then needs no full comparison.
-	if err := pgsync.Arm(app, pgsync.Mirrored()); err != nil {
-		return fmt.Errorf("capture changes for the mirror: %w", err)
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"apply the token secret", func() error { return deps.Tokens.ApplySecret(app) }},
+		{"note the keys of sealed fields", func() error { return hooks.NoteKeys(app, deps.Keys) }},
+		// Also without a mirror: it may be turned on later, and then needs no full comparison.
+		{"capture changes for the mirror", func() error { return pgsync.Arm(app, pgsync.Mirrored()) }},
+	} {
+		if err := sqlite.Patiently(context.Background(), step.do); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"firemode/audit"
 	"firemode/collections"
+	"firemode/internal/sqlite"
 	"firemode/sealed"
 
 	"github.com/pocketbase/dbx"
@@ -37,7 +38,11 @@ func ResealAll(ctx context.Context, app core.App, ring *sealed.Keyring, progress
 		for range resealPasses {
 			before := changed
 			err := walkSealed(ctx, app, c, f, func(rows []sealedRow) error {
-				n, err := resealRows(app, ring, c, f, rows)
+				n := 0
+				err := sqlite.Patiently(ctx, func() (err error) {
+					n, err = resealRows(app, ring, c, f, rows)
+					return err
+				})
 				changed += n
 				if progress != nil && n > 0 {
 					progress(changed)

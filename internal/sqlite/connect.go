@@ -3,11 +3,13 @@
 package sqlite
 
 import (
+	"context"
+	"errors"
 	"strings"
 
 	"github.com/pocketbase/dbx"
-
-	_ "modernc.org/sqlite" // the driver; pure Go, so the product builds without cgo
+	"modernc.org/sqlite" // the driver; pure Go, so the product builds without cgo
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Pool sizes. One machine with two cores gains nothing from PocketBase's 120
@@ -49,4 +51,26 @@ var pragmas = []string{
 // foreign writes pass while a backup is copied.
 func Connect(path string) (*dbx.DB, error) {
 	return dbx.Open("sqlite", path+"?_txlock=immediate&_pragma="+strings.Join(pragmas, "&_pragma="))
+}
+
+// busyTries times the busy timeout, a minute, is how long Patiently waits for a
+// server that writes without a pause.
+const busyTries = 6
+
+// Busy says whether err is that another connection held the lock on the
+// database for longer than the busy timeout.
+func Busy(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
+// Patiently runs fn, again while the database is busy. SQLite does not queue
+// processes: beside a server that is written to without a pause a command may
+// find the lock taken at each look. What fn writes MUST be one transaction.
+func Patiently(ctx context.Context, fn func() error) error {
+	for try := 1; ; try++ {
+		if err := fn(); err == nil || !Busy(err) || try == busyTries || ctx.Err() != nil {
+			return err
+		}
+	}
 }
