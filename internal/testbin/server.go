@@ -1,8 +1,6 @@
 package testbin
 
 import (
-	"bufio"
-	"io"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -21,20 +19,25 @@ const (
 	pollEvery   = 20 * time.Millisecond
 )
 
-// A Server is one running "firemode serve". It is safe for use by many
-// goroutines once started.
-type Server struct {
-	URL  string // of the API
-	Diag string // of the diagnostics
-
+// A Process is one running command of firemode. It is safe for use by many
+// goroutines.
+type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone
 	mu     sync.Mutex    // guards log
 	log    strings.Builder
 }
 
+// A Server is one running "firemode serve". It is safe for use by many
+// goroutines once started.
+type Server struct {
+	*Process
+	URL  string // of the API
+	Diag string // of the diagnostics
+}
+
 // addresses are the lines in which the server says where it listens.
-var addresses = regexp.MustCompile(`(?m)^\s*(serving|diagnostics)\s+(http://\S+)`)
+var addresses = regexp.MustCompile(`(?m)^\s*(serving|diagnostics)\s+(http://\S+)\n`)
 
 // Start starts a server and waits until it is ready. Without FIREMODE_HTTP in
 // env it takes a free port. It is killed when the test ends.
@@ -63,31 +66,33 @@ func Launch(t testing.TB, env Env) *Server {
 	for k, v := range env {
 		free[k] = v
 	}
-	s := &Server{exited: make(chan struct{})}
-	s.cmd = exec.Command(Path(t), "serve")
-	s.cmd.Env, s.cmd.Dir = free.list(), t.TempDir()
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out, in := io.Pipe()
-	s.cmd.Stdout, s.cmd.Stderr = in, in
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("start firemode serve: %v", err)
-	}
-	go s.read(out)
-	go func() {
-		_ = s.cmd.Wait()
-		_ = in.Close()
-		close(s.exited)
-	}()
-	t.Cleanup(s.Kill)
-	return s
+	return &Server{Process: Begin(t, free, "serve")}
 }
 
-func (s *Server) read(out io.Reader) {
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		s.mu.Lock()
-		s.log.WriteString(lines.Text() + "\n")
-		s.mu.Unlock()
+// Begin starts a command without waiting for it. It is killed when the test ends.
+func Begin(t testing.TB, env Env, args ...string) *Process {
+	t.Helper()
+	p := &Process{exited: make(chan struct{})}
+	p.cmd = exec.Command(Path(t), args...)
+	p.cmd.Env, p.cmd.Dir = env.list(), t.TempDir()
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start firemode %s: %v", strings.Join(args, " "), err)
 	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// Write takes what the process prints.
+func (p *Process) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(text)
 }
 
 // ready says whether requests are answered, and notes the addresses.
@@ -110,38 +115,44 @@ func (s *Server) ready() bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// Log returns what the server has printed so far.
-func (s *Server) Log() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
+// Log returns what the process has printed so far.
+func (p *Process) Log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
 }
 
+// PID is the id of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Exited is closed when the process is gone.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
 // Kill ends the process as a power cut would and waits until it is gone.
-func (s *Server) Kill() {
-	_ = s.cmd.Process.Signal(syscall.SIGKILL)
-	<-s.exited
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Signal(syscall.SIGKILL)
+	<-p.exited
 }
 
 // Stop asks the process to end, waits for it and returns its exit code.
-func (s *Server) Stop(t testing.TB) int {
+func (p *Process) Stop(t testing.TB) int {
 	t.Helper()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.exited:
-	case <-time.After(stopTimeout):
-		t.Fatalf("firemode serve did not stop within %s:\n%s", stopTimeout, s.Log())
-	}
-	return s.cmd.ProcessState.ExitCode()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.wait(t, stopTimeout)
 }
 
 // Wait waits until the process ends by itself and returns its exit code.
-func (s *Server) Wait(t testing.TB) int {
+func (p *Process) Wait(t testing.TB) int {
+	t.Helper()
+	return p.wait(t, commandTimeout)
+}
+
+func (p *Process) wait(t testing.TB, timeout time.Duration) int {
 	t.Helper()
 	select {
-	case <-s.exited:
-	case <-time.After(readyTimeout):
-		t.Fatalf("firemode serve did not end within %s:\n%s", readyTimeout, s.Log())
+	case <-p.exited:
+	case <-time.After(timeout):
+		t.Fatalf("%s did not end within %s:\n%s", p.cmd, timeout, p.Log())
 	}
-	return s.cmd.ProcessState.ExitCode()
+	return p.cmd.ProcessState.ExitCode()
 }

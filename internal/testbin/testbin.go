@@ -37,7 +37,7 @@ var build = sync.OnceValues(func() (string, error) {
 	defer cancel()
 	path := filepath.Join(dir, "firemode")
 	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0"
-	if raceDetector {
+	if raceDetector && !shipped {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
@@ -56,8 +56,16 @@ func moduleRoot() (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), nil
 }
 
+// shipped asks for the binary as users get it.
+var shipped bool
+
+// Shipped asks for a binary without the race detector even when the tests run
+// under it, for proofs about memory and about many processes, each of which
+// takes seconds to start with it. Call it from TestMain before m.Run.
+func Shipped() { shipped = true }
+
 // Path returns the binary, built once per test process; under the race detector
-// when the tests are.
+// when the tests are, unless Shipped was called.
 func Path(t testing.TB) string {
 	t.Helper()
 	path, err := build()
