@@ -85,7 +85,7 @@ func Bind(se *core.ServeEvent, deps Deps) error {
 	if err := s.sweepUploads(); err != nil {
 		return err
 	}
-	se.Router.Bind(s.rootMiddleware(), hideTokens(), strictBodies(), frameMiddleware(), writeRateMiddleware(deps.WritesPerSecond, deps.Now))
+	se.Router.Bind(s.rootMiddleware(), hideSecrets(), strictBodies(), frameMiddleware(), writeRateMiddleware(deps.WritesPerSecond, deps.Now))
 	// Patterns with a method: one without would conflict with "GET /{path...}",
 	// the static files. GET serves HEAD as well.
 	for _, method := range []string{

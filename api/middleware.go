@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/hook"
 	"github.com/pocketbase/pocketbase/tools/router"
+	"github.com/pocketbase/pocketbase/tools/search"
 )
 
 // rootPriority puts the root middleware outside all others: PocketBase's own
@@ -28,8 +31,10 @@ const requestIDHeader = "X-Request-Id"
 // purpose, short and plain enough for any log.
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 
-// fileTokenParam is where PocketBase's file and backup routes take their token.
-const fileTokenParam = "token"
+// secretParams are the parts of an address that no log may keep: the token of
+// PocketBase's file and backup routes, and what somebody looks for, such as a
+// name typed into the search box of the admin UI.
+var secretParams = []string{"token", search.FilterQueryParam}
 
 // routeKey is where a /v1 request keeps the path of its operation.
 const routeKey = "firemode.route"
@@ -66,16 +71,32 @@ func (s *service) rootMiddleware() *hook.Handler[*core.RequestEvent] {
 	}
 }
 
-// hideTokens takes the token out of a file's address before PocketBase's
+// hideSecrets takes the secretParams out of the address before PocketBase's
 // activity logger, which runs right outside, writes it down.
-func hideTokens() *hook.Handler[*core.RequestEvent] {
+func hideSecrets() *hook.Handler[*core.RequestEvent] {
 	return &hook.Handler[*core.RequestEvent]{
-		Id: "firemode.api.hide-tokens", Priority: apis.DefaultActivityLoggerMiddlewarePriority + 1,
+		Id: "firemode.api.hide-secrets", Priority: apis.DefaultActivityLoggerMiddlewarePriority + 1,
 		Func: func(e *core.RequestEvent) error {
 			err := e.Next()
-			if query := e.Request.URL.Query(); query.Has(fileTokenParam) {
-				query.Set(fileTokenParam, "hidden")
-				e.Request.URL.RawQuery = query.Encode()
+			// What Go cannot read as a query is left out: it may be spelt like a secret.
+			query, bad := url.ParseQuery(e.Request.URL.RawQuery)
+			hidden := bad != nil
+			for _, name := range secretParams {
+				if query.Has(name) {
+					query.Set(name, "hidden")
+					hidden = true
+				}
+			}
+			if !hidden {
+				return err
+			}
+			e.Request.URL.RawQuery = query.Encode()
+			// The logger also writes the reason, which quotes a filter that is no filter.
+			var refused *router.ApiError
+			if e.Request.Method == http.MethodGet && errors.As(err, &refused) && refused.Status == http.StatusBadRequest {
+				if cause, _ := refused.RawData().(error); storageProblem(cause) == nil {
+					err = router.NewApiError(refused.Status, refused.Message, nil)
+				}
 			}
 			return err
 		},
