@@ -5,4 +5,7 @@
 // killed, kill -9, twice and the server once. Each client keeps its own account of what was
 // acknowledged; inspect holds what the database has at the end against it, and is shown lies
 // that it MUST find.
+//
+// TestNoPlainValueOnDisk uses personal values in every way the program has and then searches
+// all that it wrote, backups unpacked. Values planted in each kind of file MUST be found.
 package identity

@@ -158,6 +158,7 @@ func must(tb testing.TB, err error) {
 	}
 }
 
+// record is the path of a record, or of all of them for an empty id.
 func record(collection, id string) string {
-	return "/api/collections/" + collection + "/records/" + id
+	return strings.TrimSuffix("/api/collections/"+collection+"/records/"+id, "/")
 }
