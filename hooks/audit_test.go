@@ -21,7 +21,7 @@ func glue(app core.App) {
 	registerAudit(app)
 }
 
-func save(t *testing.T, app core.App, collection string, values map[string]any) *core.Record {
+func save(t testing.TB, app core.App, collection string, values map[string]any) *core.Record {
 	t.Helper()
 	r := newRecord(t, app, collection, values)
 	if err := app.Save(r); err != nil {
@@ -30,7 +30,7 @@ func save(t *testing.T, app core.App, collection string, values map[string]any) 
 	return r
 }
 
-func newRecord(t *testing.T, app core.App, collection string, values map[string]any) *core.Record {
+func newRecord(t testing.TB, app core.App, collection string, values map[string]any) *core.Record {
 	t.Helper()
 	c, err := app.FindCollectionByNameOrId(collection)
 	if err != nil {
@@ -41,12 +41,12 @@ func newRecord(t *testing.T, app core.App, collection string, values map[string]
 	return r
 }
 
-func organisation(t *testing.T, app core.App) *core.Record {
+func organisation(t testing.TB, app core.App) *core.Record {
 	t.Helper()
 	return save(t, app, collections.Organisations, map[string]any{"name": "Assured Fire " + t.Name(), "kind": "contractor"})
 }
 
-func building(t *testing.T, app core.App) *core.Record {
+func building(t testing.TB, app core.App) *core.Record {
 	t.Helper()
 	return save(t, app, collections.Buildings, map[string]any{
 		"name": "Harbour Tower", "address": "1 Quay St", "building_type": "5", "organisation_id": organisation(t, app).Id,

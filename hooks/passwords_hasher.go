@@ -6,6 +6,8 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"net/http"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/pocketbase/pocketbase/apis"
@@ -24,6 +26,11 @@ const (
 	// A person waits a second; a crowd is told to come back.
 	hashMaxWaitDefault = time.Second
 )
+
+// garbageMaxKiB is how much memory of finished hashes may wait for the garbage
+// collector. Left to itself it lets the heap grow to twice what is at work, and
+// a crowd that signs in would take more than the program may.
+const garbageMaxKiB = 128 << 10
 
 // busyRetryAfter is the Retry-After of an answer that was refused for lack of
 // room, in seconds.
@@ -77,12 +84,15 @@ type Hasher struct {
 	derive func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 	logins throttle
 	now    func() time.Time
+
+	garbage atomic.Int64 // KiB of finished hashes since the last collect
+	collect func()
 }
 
 // NewHasher returns a Hasher of the given cost.
 func NewHasher(config HasherConfig) *Hasher {
 	config.setDefaults()
-	return &Hasher{config: config, memory: semaphore.NewWeighted(config.MaxMemoryKiB), derive: argon2.IDKey, now: time.Now}
+	return &Hasher{config: config, memory: semaphore.NewWeighted(config.MaxMemoryKiB), derive: argon2.IDKey, now: time.Now, collect: runtime.GC}
 }
 
 // Check says whether plain is the password of record. An account without a
@@ -154,5 +164,11 @@ func (h *Hasher) run(ctx context.Context, plain string, p phcHash) ([]byte, erro
 		return nil, ErrBusy
 	}
 	defer h.memory.Release(weight)
-	return h.derive([]byte(plain), p.salt, p.time, p.memoryKiB, p.parallelism, uint32(len(p.key))), nil
+	key := h.derive([]byte(plain), p.salt, p.time, p.memoryKiB, p.parallelism, uint32(len(p.key)))
+	// Before the memory is given to the next one.
+	if h.garbage.Add(int64(p.memoryKiB)) >= garbageMaxKiB {
+		h.garbage.Store(0)
+		h.collect()
+	}
+	return key, nil
 }

@@ -136,6 +136,25 @@ func TestManyLoginsStayWithinTheMemoryBound(t *testing.T) {
 	}
 }
 
+// What finished hashes leave behind is collected before the next ones add to it.
+func TestFinishedHashesAreCollected(t *testing.T) {
+	t.Parallel()
+	h := NewHasher(HasherConfig{Time: 1, MemoryKiB: 48 << 10, Parallelism: 1, MaxWait: deadline})
+	h.derive = func(_, _ []byte, _, _ uint32, _ uint8, n uint32) []byte { return make([]byte, n) }
+	collected := 0
+	h.collect = func() {
+		collected++
+		if h.memory.TryAcquire(h.config.MaxMemoryKiB) {
+			t.Error("collected after the memory was given back")
+		}
+	}
+	for i, want := range []int{0, 0, 1, 1, 1, 2} { // each third one makes 144 MiB
+		if _, err := h.hash(t.Context(), rightPassword); err != nil || collected != want {
+			t.Errorf("after %d hashes: collected %d times (%v), want %d", i+1, collected, err, want)
+		}
+	}
+}
+
 func TestNoRoomIsAnswered503(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

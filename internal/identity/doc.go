@@ -8,4 +8,7 @@
 //
 // TestNoPlainValueOnDisk uses personal values in every way the program has and then searches
 // all that it wrote, backups unpacked. Values planted in each kind of file MUST be found.
+//
+// TestLoginStorm lets a crowd sign in at once with the default cost of a password and reads the
+// peak memory of the server.
 package identity
