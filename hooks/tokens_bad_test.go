@@ -59,6 +59,24 @@ func badTokens(t *testing.T, s *site, user *core.Record) map[string]string {
 	}
 	parts := strings.Split(good, ".")
 	b64 := base64.RawURLEncoding.EncodeToString
+	// raw signs texts that no library would write.
+	raw := func(header, payload string) string {
+		text := b64([]byte(header)) + "." + b64([]byte(payload))
+		signature, err := jwt.SigningMethodHS256.Sign(text, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text + "." + b64(signature)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const header = `{"alg":"HS256","typ":"JWT"}`
+	also := func(member string) string { return strings.TrimSuffix(string(payload), "}") + "," + member + "}" }
+	if res, out := s.send("GET", records(collections.Users), raw(header, also(`"other":1`)), nil); res.StatusCode != 200 {
+		t.Fatalf("a further claim: got %d %v, want it accepted", res.StatusCode, out) // the control of the next ones
+	}
 	head := func(json string) string { return b64([]byte(json)) + "." + parts[1] + "." + parts[2] }
 	stock, err := user.NewAuthToken()
 	if err != nil {
@@ -107,6 +125,18 @@ func badTokens(t *testing.T, s *site, user *core.Record) map[string]string {
 		"padding":            good + "=",
 		"trailing junk":      good + "%20",
 		"basic":              "Basic " + base64.StdEncoding.EncodeToString([]byte("mei:"+rightPassword)),
+		"jti twice":          raw(header, also(`"jti":"019a0000-0000-7000-8000-00000000000b"`)),
+		"jti in capitals":    raw(header, also(`"JTI":"019a0000-0000-7000-8000-00000000000b"`)),
+		"exp twice":          raw(header, also(`"exp":4102444800`)),
+		"id twice":           raw(header, also(`"id":"`+user.Id+`"`)),
+		"escaped id":         raw(header, also(`"\u0069d":"`+user.Id+`"`)),
+		"iat in capitals":    raw(header, also(`"Iat":1`)),
+		"alg twice":          raw(`{"alg":"none","alg":"HS256"}`, string(payload)),
+		"ALG and alg":        raw(`{"ALG":"none","alg":"HS256"}`, string(payload)),
+		"two payloads":       raw(header, string(payload)+string(payload)),
+		"list as payload":    raw(header, "["+string(payload)+"]"),
+		"text as exp":        raw(header, strings.Replace(string(payload), `"exp":`, `"exp":"4102444800","x":`, 1)),
+		"infinite exp":       raw(header, strings.Replace(string(payload), `"exp":`, `"exp":1e400,"x":`, 1)),
 		"oversize":           hs(jwt.MapClaims{"pad": strings.Repeat("x", tokenMaxBytes)}),
 	}
 }

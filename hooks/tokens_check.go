@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -123,13 +124,37 @@ func checkForm(token string) error {
 		Type      string   `json:"typ"`
 		Critical  []string `json:"crit"`
 	}{}
-	if err := json.Unmarshal(raw[0], &header); err != nil {
+	if err := json.Unmarshal(raw[0], &header); err != nil || !membersOnce(raw[0]) {
 		return errTokenForm
 	}
 	if header.Algorithm != "HS256" || (header.Type != "" && header.Type != "JWT") || len(header.Critical) > 0 {
 		return errTokenForm
 	}
 	return nil
+}
+
+// membersOnce says whether text is a JSON object with no member twice, letter
+// case aside. Of two spellings one reader of a token would see the first and
+// another the second: encoding/json folds the case for a struct, not for a map.
+func membersOnce(text []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return false
+	}
+	seen := make(map[string]bool, 12)
+	for d.More() {
+		token, err := d.Token()
+		name, ok := token.(string)
+		if name = strings.ToLower(strings.ToUpper(name)); err != nil || !ok || seen[name] { // both, for letters like the Kelvin sign
+			return false
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // checkRequest refuses every token that is not a live one of ours, on every
@@ -233,7 +258,7 @@ func readClaims(token string) (TokenInfo, error) {
 		IssuedAt float64 `json:"iat"`
 		Expires  float64 `json:"exp"`
 	}{}
-	if err := json.Unmarshal(payload, &claims); err != nil {
+	if err := json.Unmarshal(payload, &claims); err != nil || !membersOnce(payload) {
 		return TokenInfo{}, errTokenForm
 	}
 	id, err := uuid.Parse(claims.ID)
