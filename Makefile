@@ -11,7 +11,7 @@ FUZZTIME   ?= 30s
 # Tests find PostgreSQL and Chromium by themselves; these only widen or narrow.
 TESTFLAGS  ?=
 
-.PHONY: help run build test race lint fuzz bench bench-merge bench-compare soak smoke story test-deps clean
+.PHONY: help run build test race lint fuzz bench bench-merge bench-identity bench-compare soak smoke story test-deps clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,14 @@ bench-merge: ## measure the bars of merging beside Yjs, Loro, Automerge and raw 
 	  go test -run '^$$' -bench 'Ingest|Open' -benchmem ./merge; \
 	  go test -run '^$$' -bench Growth -benchtime 500x -benchmem ./merge; \
 	  go test -run '^$$' -bench . -benchtime 1x ./internal/writers ) | tee artifacts/bench-merge.txt
-	go run ./internal/bars < artifacts/bench-merge.txt | tee artifacts/bench-merge.md
+	go run ./internal/bars merge < artifacts/bench-merge.txt | tee artifacts/bench-merge.md
+
+bench-identity: ## measure the bars of identity and secrets beside a stock PocketBase into artifacts/bench-identity.md
+	mkdir -p artifacts
+	( go test -run '^$$' -bench 'Revo|Reveal' -benchtime 3000x ./internal/identity; \
+	  go test -run '^$$' -bench LoginStorm -benchtime 1x ./internal/identity; \
+	  go test -run '^$$' -bench FailedLogin -benchtime 2000x ./hooks ) | tee artifacts/bench-identity.txt
+	go run ./internal/bars identity < artifacts/bench-identity.txt | tee artifacts/bench-identity.md
 
 bench-compare: ## compare the benchmarks with those of BASE=<revision>
 	@[ -n "$(BASE)" ] || { echo "say which revision: make bench-compare BASE=<rev>"; exit 2; }

@@ -1,5 +1,6 @@
 // Command bars reads benchmark results from standard input and holds them against the bars
-// that merging test sessions has to clear. It prints the table in Markdown.
+// that merging test sessions ("bars merge") or identity and secrets ("bars identity") have to
+// clear. It prints the table in Markdown.
 //
 // A figure that the input does not have is "not measured", never met.
 package main
@@ -63,7 +64,16 @@ const (
 	sessions = "BenchmarkWriters"
 )
 
-var bars = []bar{
+// A set is what one run measures.
+type set struct {
+	title string
+	bars  []bar
+}
+
+// sets by their name, which is that of the make target too.
+var sets = map[string]set{"merge": {"Merging", merging}, "identity": {"Identity and secrets", identity}}
+
+var merging = []bar{
 	{what: "wire to state, W1, Go: against Yjs", want: ">= 4x per operation", name: ours, unit: applied, other: "BenchmarkPeer/yjs/ops=100000", least: 4, inverse: true, format: "%.1f µs", scale: 1e3},
 	{what: "wire to state, W1, Go: against Loro", want: "no bar", name: ours, unit: applied, other: "BenchmarkPeer/loro/ops=100000", inverse: true, format: "%.1f µs", scale: 1e3},
 	{what: "wire to state, W1 of 10,000, Go: against Automerge", want: "no bar", name: "BenchmarkWireToState/ops=10000", unit: applied, other: "BenchmarkPeer/automerge/ops=10000", inverse: true, format: "%.1f µs", scale: 1e3},
@@ -121,7 +131,7 @@ func (b bar) judge(all results) (figure, other, ratio, verdict string) {
 }
 
 // write writes the table and returns how many bars were not met.
-func write(w io.Writer, all results) (unmet int) {
+func write(w io.Writer, bars []bar, all results) (unmet int) {
 	fmt.Fprintln(w, "| What | Bar | Figure | Compared with | Ratio | |\n|---|---|---|---|---|---|")
 	for _, b := range bars {
 		figure, other, ratio, verdict := b.judge(all)
@@ -134,12 +144,17 @@ func write(w io.Writer, all results) (unmet int) {
 }
 
 func main() {
+	chosen, known := sets[strings.Join(os.Args[1:], " ")]
+	if !known {
+		fmt.Fprintln(os.Stderr, "bars: say which: bars merge or bars identity")
+		os.Exit(2)
+	}
 	all, cpu, err := parse(os.Stdin)
 	if err != nil || len(all) == 0 {
 		fmt.Fprintf(os.Stderr, "bars: read results: %v, %d found\n", err, len(all))
 		os.Exit(1)
 	}
-	fmt.Printf("# Merging: the bars\n\nMeasured on %s by `make bench-merge`: %s, %d cores, %s, all in one run.\n\n",
-		time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), runtime.Version())
-	fmt.Printf("\n%d not met.\n", write(os.Stdout, all))
+	fmt.Printf("# %s: the bars\n\nMeasured on %s by `make bench-%s`: %s, %d cores, %s, all in one run.\n\n",
+		chosen.title, time.Now().UTC().Format(time.DateOnly), os.Args[1], cpu, runtime.NumCPU(), runtime.Version())
+	fmt.Printf("\n%d not met.\n", write(os.Stdout, chosen.bars, all))
 }

@@ -129,3 +129,13 @@ func TestLoginStorm(t *testing.T) {
 		t.Errorf("peak memory: got %d MiB, less than two hashes take; the storm was none", s.peak>>20)
 	}
 }
+
+// BenchmarkLoginStorm is the memory of that crowd when everybody tries until they are in.
+func BenchmarkLoginStorm(b *testing.B) {
+	for b.Loop() {
+		s := loginStorm(b, 1, true)
+		b.ReportMetric(float64(s.peak)/(1<<20), "peak-rss-MB")
+		b.ReportMetric(float64(s.passed), "passed")
+		b.ReportMetric(float64(s.busy), "told-to-come-back")
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"firemode/internal/sqlite"
+	"firemode/internal/testapp"
 	"firemode/internal/testbin"
 
 	"github.com/pocketbase/dbx"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 	testbin.Shipped()
 	code := m.Run()
 	testbin.Cleanup()
+	testapp.Cleanup()
 	os.Exit(code)
 }
 
