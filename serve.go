@@ -87,6 +87,9 @@ func (p *parts) serve(ctx context.Context, app core.App, deps cli.Deps, addr, di
 		return err
 	}
 	if err := hooks.CheckKeys(ctx, app, deps.Keys); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop meanwhile
+		}
 		return err
 	}
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{
