@@ -49,7 +49,7 @@ func newKey(tb testing.TB) string {
 func newEnv(tb testing.TB, keys string) testbin.Env {
 	tb.Helper()
 	return testbin.Env{
-		"FIREMODE_DATA": tb.TempDir() + "/data", "FERNET_KEY": keys,
+		"FIREMODE_DATA": tb.TempDir() + "/data", "FERNET_KEY": keys, "FIREMODE_WRITES_PER_SECOND": "0",
 		"JWT_SECRET": strings.Repeat("identity secret ", 3), "JWT_EXPIRES_IN_SECONDS": "86400",
 	}
 }

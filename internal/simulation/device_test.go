@@ -149,11 +149,17 @@ func (w *world) ask(d *device, actor string, most, limit int) request {
 	}
 	if actor == "" && d.denied {
 		// Who may not read learns of another epoch only from an acknowledgement, so it sends
-		// again what it sent last.
+		// again what it sent last and can still say.
 		for _, actor := range slices.Sorted(maps.Keys(d.own)) {
-			if h := d.own[actor]; h.acked > 0 && h.acked == h.len() && worded(&h.ops[h.acked-1]) {
-				req.actor, req.lines, req.prev, req.head = actor, h.lines[h.acked-1:], h.chains[h.acked-1], h.chains[h.acked]
-				break
+			h := d.own[actor]
+			if h.acked < h.len() {
+				continue
+			}
+			for i := h.len(); i > 0; i-- {
+				if worded(&h.ops[i-1]) {
+					req.actor, req.lines, req.prev, req.head = actor, h.lines[i-1:i], h.chains[i-1], h.chains[i]
+					return req
+				}
 			}
 		}
 		return req
