@@ -52,6 +52,7 @@ var v1Elsewhere = map[string]string{
 	"GET /v1/auth/revocations":             "no collection that a rule opens; auth_test.go",
 	"POST /v1/auth/revoke":                 "no collection that a rule opens; auth_test.go and tenancy_test.go",
 	"GET /v1/users/me":                     "one's own account only",
+	"POST /v1/users/search":                "asks with a number in the body; users_test.go",
 	"GET /v1/mirror/status":                "no record",
 	"GET /v1/conflicts":                    "rows of a plain table; conflicts_test.go",
 	"GET /v1/tests/actors":                 "rows of a plain table; actors_test.go",

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -78,6 +79,12 @@ func (s *service) bindUsers(api huma.API) {
 		return &one[account]{ETag: etagOf(c.auth()), Body: view}, err
 	})
 	register(api, huma.Operation{
+		OperationID: "search-users", Method: http.MethodPost, Path: "/v1/users/search", Tags: tags, DefaultStatus: http.StatusOK,
+		Summary: "Find people by their telephone number",
+		Description: "Numbers are sealed; a keyed digest finds the whole number and nothing like it. Spaces, hyphens and brackets do not matter. " +
+			"For managers and officers, among the people whom they may see. The number is in the body since addresses are written to logs.",
+	}, (*call).searchUsers)
+	register(api, huma.Operation{
 		OperationID: "list-my-audits", Method: http.MethodGet, Path: "/v1/users/me/audits", Tags: tags,
 		Summary: "List what you did, newest first",
 	}, func(c *call, in *PageInput) (*pageOutput[auditEntry], error) {
@@ -91,3 +98,64 @@ func (s *service) bindUsers(api huma.API) {
 		return pageOf(records, next, auditView)
 	})
 }
+
+type searchInput struct {
+	Body struct {
+		Phone string `json:"phone" minLength:"1" maxLength:"32"`
+	}
+}
+
+// person is a colleague, without what is sealed.
+type person struct {
+	ID             string `json:"id"`
+	Username       string `json:"username"`
+	Role           string `json:"role"`
+	OrganisationID string `json:"organisation_id"`
+	IsActive       bool   `json:"is_active"`
+}
+
+type people struct {
+	Data []person `json:"data" nullable:"false"`
+}
+
+func (c *call) searchUsers(in *searchInput) (*one[people], error) {
+	if !c.isStaff() {
+		return nil, forbidden()
+	}
+	query, err := c.visible(collections.Users)
+	if err != nil {
+		return nil, err
+	}
+	users, err := c.app.FindCachedCollectionByNameOrId(collections.Users)
+	if err != nil {
+		return nil, fmt.Errorf("find collection: %w", err)
+	}
+	digests, err := users.Fields.GetByName(collections.FieldPhone).(*collections.EncryptedField).SearchDigests(in.Body.Phone)
+	if err != nil {
+		return nil, fmt.Errorf("search by number: %w", err)
+	}
+	found := people{Data: []person{}}
+	if len(digests) == 0 {
+		return &one[people]{Body: found}, nil // nothing but spaces and hyphens
+	}
+	among := make([]any, len(digests))
+	for i, d := range digests {
+		among[i] = d
+	}
+	var records []*core.Record
+	err = query.AndWhere(dbx.In(column(collections.Users, collections.FieldPhoneIndex), among...)).
+		OrderBy(column(collections.Users, collections.FieldUsername)).Limit(peopleMax).All(&records)
+	if err != nil {
+		return nil, fmt.Errorf("search by number: %w", err)
+	}
+	for _, r := range records {
+		found.Data = append(found.Data, person{
+			ID: r.Id, Username: r.GetString(collections.FieldUsername), Role: r.GetString(collections.FieldRole),
+			OrganisationID: r.GetString(collections.FieldOrganisationID), IsActive: r.GetBool(collections.FieldIsActive),
+		})
+	}
+	return &one[people]{Body: found}, nil
+}
+
+// peopleMax is more people than share a number.
+const peopleMax = 100

@@ -24,6 +24,9 @@ type Sealer interface {
 	// BlindIndex is a keyed digest for exact-match search; equal values of one
 	// scope ("users.phone") give equal digests. The empty value gives "".
 	BlindIndex(scope, plain string) (string, error)
+	// BlindIndexes are the digests under every key, for a search: values that
+	// a rotation has not reached yet have older ones.
+	BlindIndexes(scope, plain string) []string
 }
 
 // installed is global because PocketBase creates fields from a registry of
@@ -39,6 +42,16 @@ func sealer() (Sealer, error) {
 		return *s, nil
 	}
 	return nil, ErrNoSealer
+}
+
+// SearchDigests are the digests under which a search for plain looks in the
+// blind index of f. Errors: ErrNoSealer.
+func (f *EncryptedField) SearchDigests(plain string) ([]string, error) {
+	s, err := sealer()
+	if err != nil {
+		return nil, err
+	}
+	return s.BlindIndexes(f.Scope, plain), nil
 }
 
 // Seal seals a value that is stored outside of a sealed field, such as an
