@@ -23,7 +23,7 @@ const (
 
 // errMirrorUnequal, errMirrorOff and errAdoptUnsure end the mirror commands.
 var (
-	errMirrorUnequal = errors.New("PostgreSQL differs from SQLite; the server repairs it when it is started, or restart it now")
+	errMirrorUnequal = errors.New("PostgreSQL differs from SQLite; firemode mirror reconcile repairs it")
 	errMirrorOff     = errors.New("the mirror is off; set DATABASE_URL to turn it on")
 	errAdoptUnsure   = errors.New("rows that only PostgreSQL has are deleted from its tables; say --yes when this directory is the right one")
 )
@@ -131,7 +131,8 @@ only PostgreSQL has are deleted from its tables; its journal keeps what it has.`
 	adopt.Flags().BoolVar(&sure, "yes", false, "I know that this directory is the right one")
 
 	return group("mirror", "Look after the PostgreSQL mirror",
-		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify, adopt)
+		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify, adopt,
+		mirrorReconcileCommand(app, deps), mirrorQuarantineCommand(app, deps), mirrorDoctorCommand(app, deps))
 }
 
 // verifyProblem is the error that a comparison stands for. Rows in quarantine are missing
@@ -145,7 +146,7 @@ func verifyProblem(r pgsync.Report) error {
 	case !r.Equal:
 		return errMirrorUnequal
 	case missing > 0:
-		return fmt.Errorf("PostgreSQL lacks %d rows that it could not take: SELECT coll, pk, sqlstate, message FROM fm_sync.quarantine", missing)
+		return fmt.Errorf("PostgreSQL lacks %d rows that it could not take; firemode mirror quarantine says which and why", missing)
 	}
 	return nil
 }

@@ -85,7 +85,34 @@ func TestMirrorAgainstPostgreSQL(t *testing.T) {
 		t.Errorf("verify after a change behind the mirror's back: got %v and\n%.300s", err, out)
 	}
 
+	// Repaired by name, by the running server; the other commands agree.
+	if _, _, err := p.run("mirror", "reconcile", "nothing"); err == nil || !strings.Contains(err.Error(), "not mirrored") {
+		t.Errorf("an unknown table: got %v", err)
+	}
+	if out := p.mustRun(t, "mirror", "reconcile", "buildings"); out != "1 tables compared; what differed is repaired\n" {
+		t.Errorf("reconcile: got %q", out)
+	}
+	if out := p.mustRun(t, "mirror", "verify", "--timeout", "1m"); !strings.Contains(out, "\nequal at change ") {
+		t.Errorf("verify after the repair: got\n%s", out)
+	}
+	var all struct {
+		Tables []string
+		Done   bool
+	}
+	if err := json.Unmarshal([]byte(p.mustRun(t, "mirror", "reconcile", "--json")), &all); err != nil || !all.Done || len(all.Tables) < 12 {
+		t.Errorf("reconcile --json: got %+v (%v)", all, err)
+	}
+	if out := p.mustRun(t, "mirror", "quarantine"); out != "no row is in quarantine\n" {
+		t.Errorf("quarantine: got %q", out)
+	}
+	if out := p.mustRun(t, "mirror", "doctor"); strings.Contains(out, "NOT OK") || strings.Count(out, "\n") < 10 {
+		t.Errorf("doctor: got\n%s", out)
+	}
+
 	worker.Stop()
+	if out := p.mustRun(t, "mirror", "reconcile", "--no-wait"); !strings.Contains(out, "or the next one") {
+		t.Errorf("reconcile without a worker: got %q", out)
+	}
 	p.seed(t, "--scale", "4")
 	out = words(p.mustRun(t, "mirror", "status"))
 	// A worker that was interrupted leaves its lease behind, which runs out by itself.

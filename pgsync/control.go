@@ -37,6 +37,8 @@ var (
 	sqlQuarantined      = statement("quarantined")
 	sqlCountQuarantined = statement("count_quarantined")
 	sqlPosition         = statement("position")
+	sqlListQuarantine   = statement("list_quarantine")
+	sqlDoctor           = statement("doctor")
 	sqlColumns          = statement("columns")
 	sqlGuards           = statement("guards")
 )

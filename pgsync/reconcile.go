@@ -85,16 +85,19 @@ func (s *session) shapesText() string {
 	return b.String()
 }
 
+// mirroredRow is a row of PostgreSQL: the hash of its columns as they are, the one that was stored with it, and whether it
+// is known to be old.
 type mirroredRow struct {
-	hash  []byte
-	stale bool
+	hash, stored []byte
+	stale        bool
 }
 
-// mirrored reads what PostgreSQL has in the range of the chunk.
+// mirrored reads what PostgreSQL has in the range of the chunk. It takes no stored hash for the row: whoever changes a
+// row by hand leaves the hash as it was.
 func (s *session) mirrored(ctx context.Context, t *Table, cursor string, chunk rowChunk) (map[string]mirroredRow, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	query := "SELECT id::text, _hash, _stale FROM " + t.pgName() + " WHERE _origin = $1"
+	query := "SELECT id::text, _hash, _stale, " + t.readColumns() + " FROM " + t.pgName() + " WHERE _origin = $1"
 	args := []any{s.origin}
 	if t.plain() {
 		pks := make([]string, len(chunk.rows))
@@ -125,8 +128,13 @@ func (s *session) mirrored(ctx context.Context, t *Table, cursor string, chunk r
 	have := map[string]mirroredRow{}
 	var pk string
 	var row mirroredRow
-	_, err = pgx.ForEachRow(rows, []any{&pk, &row.hash, &row.stale}, func() error {
-		have[pk] = mirroredRow{append([]byte(nil), row.hash...), row.stale}
+	cells := make([]cell, len(t.Columns))
+	dest := []any{&pk, &row.stored, &row.stale}
+	for i := range cells {
+		dest = append(dest, &cells[i])
+	}
+	_, err = pgx.ForEachRow(rows, dest, func() error {
+		have[pk] = mirroredRow{rowHash(t, cells), bytes.Clone(row.stored), row.stale}
 		return nil
 	})
 	return have, err
@@ -139,7 +147,7 @@ func differences(t *Table, chunk rowChunk, have map[string]mirroredRow) []*chang
 	for _, r := range chunk.rows {
 		seen[r.pk] = true
 		c := newChange(t, r.pk, opUpdate, chunk.last, chunk.at, r.img)
-		if row, ok := have[r.pk]; ok && c.err == nil && !row.stale && bytes.Equal(row.hash, c.hash) {
+		if row, ok := have[r.pk]; ok && c.err == nil && !row.stale && bytes.Equal(row.hash, c.hash) && bytes.Equal(row.stored, c.hash) {
 			continue
 		}
 		out = append(out, c)

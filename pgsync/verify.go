@@ -202,11 +202,16 @@ func (r *TableReport) differ(quarantined map[string]bool, pk, how string) {
 
 // readAll reads every column back in wire form, in the byte order of the ids.
 func (t *Table) readAll() string {
+	return "SELECT id::text, " + t.readColumns() + " FROM " + t.pgName() + " WHERE _origin = $1 ORDER BY id"
+}
+
+// readColumns reads every column back in wire form.
+func (t *Table) readColumns() string {
 	exprs := make([]string, len(t.Columns))
 	for i := range t.Columns {
 		exprs[i] = t.Columns[i].readExpr()
 	}
-	return "SELECT id::text, " + strings.Join(exprs, ", ") + " FROM " + t.pgName() + " WHERE _origin = $1 ORDER BY id"
+	return strings.Join(exprs, ", ")
 }
 
 func nextSource(rows *sql.Rows, t *Table, root hash.Hash, count *int64) (hashedRow, error) {

@@ -1,0 +1,9 @@
+SELECT current_setting('server_version'), current_setting('server_version_num')::int, current_setting('server_encoding'),
+  pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+  coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+  inet_client_addr() IS NULL OR inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1',
+  has_database_privilege(current_database(), 'CREATE'),
+  to_regnamespace('fm_sync') IS NOT NULL AND to_regnamespace('fm_mirror') IS NOT NULL,
+  coalesce(has_schema_privilege(to_regnamespace('fm_sync'), 'USAGE') AND has_schema_privilege(to_regnamespace('fm_mirror'), 'USAGE')
+    AND has_schema_privilege(to_regnamespace('fm_mirror'), 'CREATE'), false),
+  clock_timestamp()
