@@ -53,6 +53,14 @@ func (d *Doc) join(o *Op, quarantine bool) (bool, error) {
 	return true, nil
 }
 
+// Compare reports a *ForkError when o's dot is held for other bytes, and changes nothing.
+func (d *Doc) Compare(o *Op) error {
+	if a := d.actors[o.Actor]; a != nil && o.Seq > 0 && o.Seq <= uint64(len(a.prints)) && a.prints[o.Seq-1] != o.print() {
+		return &ForkError{Dot: o.Dot}
+	}
+	return nil
+}
+
 func (o *Op) print() print {
 	sum := o.Sum()
 	return print(sum[:len(print{})])

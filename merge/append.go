@@ -97,7 +97,7 @@ func (b *Batch) Append(req SyncRequest) (Ack, error) {
 		if err != nil {
 			return Ack{}, err
 		}
-		comesBack := func(op *crdt.Op, flags int64) bool { return b.r.comesBack(erased, op, flags) }
+		comesBack := func(op *crdt.Op, flags int64) bool { return b.r.comesBack(erased, actor.user, op, flags) }
 		for _, e := range req.entries(d.head(req.Actor).chain, ops[fresh:], req.Lines[fresh:], flags, comesBack) {
 			e.actor, e.recv = actor, recv
 			flags |= e.flags
@@ -162,8 +162,7 @@ func (r *round) admissible(d *document, actor actorRow, req SyncRequest, ops []c
 		op := &ops[i]
 		chain = crdt.ChainSum(chain, op.Sum())
 		if op.Seq <= h.seq {
-			// Held already: this compares and changes nothing.
-			if _, err := d.state.Apply(op); err != nil {
+			if err := d.state.Compare(op); err != nil {
 				return 0, err
 			}
 			held++

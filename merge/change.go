@@ -277,7 +277,10 @@ func (t *translator) seen(c Change, path string) ([]crdt.Dot, *InvalidError) {
 		}
 		return append(dots, t.own[path]...), nil
 	}
-	dots := slices.Clone(t.own[path])
+	var dots []crdt.Dot
+	if c.Op == OpSet || c.Op == OpRemove { // a decision is about what it names alone
+		dots = slices.Clone(t.own[path])
+	}
 	for i, s := range c.Seen {
 		dot, ok := crdt.ParseDot(s)
 		pointer := "/seen/" + strconv.Itoa(i)

@@ -218,12 +218,12 @@ func (b *Batch) importRows(h LogHeader, rows []importRow) (done ImportReport, er
 	for i := range rows {
 		r := &rows[i]
 		if d.state.Has(r.op.Dot) {
-			if _, err := d.state.Apply(&r.op); err != nil {
-				return done, err // compares, and changes nothing
+			if err := d.state.Compare(&r.op); err != nil {
+				return done, err
 			}
 			continue
 		}
-		if b.r.comesBack(erased, &r.op, r.Flags) {
+		if b.r.comesBack(erased, actors[r.op.Actor].user, &r.op, r.Flags) {
 			r.Line, r.op = r.op.Redact()
 			r.Flags |= flagRedacted
 		}

@@ -306,12 +306,12 @@ func parseLogRow(w *walk, h *LogHeader, line []byte) (row LogRow, op *crdt.Op, r
 	if err != nil {
 		return row, nil, "the operation is not canonical"
 	}
-	_, known := slices.BinarySearchFunc(h.Actors, parsed.Actor, func(a LogActor, key string) int { return strings.Compare(a.Actor, key) })
+	author, known := slices.BinarySearchFunc(h.Actors, parsed.Actor, func(a LogActor, key string) int { return strings.Compare(a.Actor, key) })
 	if !known {
 		return row, nil, "the operation's author is not in the header"
 	}
 	sum := parsed.Sum()
-	if reason := w.row(row.N, int64(parsed.Seq), row.Flags, sum[:], row.Line, parsed.Actor); reason != "" {
+	if reason := w.row(row.N, int64(parsed.Seq), row.Flags, sum[:], row.Line, parsed.Actor, h.Actors[author].User); reason != "" {
 		return row, nil, reason
 	}
 	w.n = row.N

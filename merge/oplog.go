@@ -232,14 +232,14 @@ func (r *round) store(b *Batch, d *document, e *entry) error {
 		}
 		r.s.clock.Observe(e.ops[i].Time)
 		if redacts(&e.ops[i]) && e.flags&flagQuarantined == 0 {
-			if err := r.erase(d, &e.ops[i], rows[i].N); err != nil {
+			if err := r.erase(b, d, &e.ops[i], rows[i].N); err != nil {
 				return fmt.Errorf("redact: %w", err)
 			}
 		}
 	}
 	if e.flags&flagRedacted != 0 && d.erased != nil {
 		for i := range e.ops {
-			d.erased.add(&e.ops[i])
+			d.erased.add(e.actor.user, &e.ops[i])
 		}
 	}
 	if e.flags&flagQuarantined == 0 {

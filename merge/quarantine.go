@@ -97,16 +97,14 @@ func (b *Batch) Admit(req AdmitRequest) (Result, error) {
 		if _, found := slices.BinarySearchFunc(held, dot, crdt.Dot.Compare); !ok || !found {
 			return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(i), Detail: "not an operation in quarantine"}
 		}
-		var owner string
-		if err := b.r.stmt(`SELECT user FROM crdt_actors WHERE key = {:key}`, dbx.Params{"key": dot.Actor}).Row(&owner); err != nil {
-			return Result{}, fmt.Errorf("find the author: %w", err)
+		o, err := b.r.logged(d, dot)
+		if err != nil {
+			return Result{}, err
 		}
-		if owner == req.UserID {
+		if o.user == req.UserID {
 			return Result{}, ErrOwnAdmission
 		}
-		if _, op, _, err := b.r.logged(d, dot); err != nil {
-			return Result{}, err
-		} else if redacts(&op) {
+		if redacts(&o.op) {
 			return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(i), Detail: "a redaction that a device made by itself: redact through the operation for it"}
 		}
 	}

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,35 +53,30 @@ func (b *Batch) Redact(req RedactRequest) (Result, error) {
 	if err := checkHold(b.r.stmt, d.session); err != nil {
 		return Result{}, err
 	}
-	named := make([]crdt.Op, len(req.Dots))
-	var erased []int // of named, those without their value
+	acts, named := erasedActs{}, map[string]bool{} // by dot: whether it is erased
 	for i, text := range req.Dots {
 		detail := "no such operation"
 		if dot, ok := crdt.ParseDot(text); ok && d.state.Has(dot) {
-			var flags int64
-			if _, named[i], flags, err = b.r.logged(d, dot); err != nil {
+			o, err := b.r.logged(d, dot)
+			if err != nil {
 				return Result{}, err
 			}
-			if detail = b.r.s.stays(&named[i], d.inQuarantine(dot)); flags&flagRedacted != 0 {
+			acts.add(o.user, &o.op)
+			named[text] = o.flags&flagRedacted != 0
+			if detail = b.r.s.stays(&o.op, d.inQuarantine(dot)); named[text] {
 				detail = ""
-				erased = append(erased, i)
 			}
 		}
 		if detail != "" {
 			return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(i), Detail: detail}
 		}
 	}
-	dots, err := b.r.repeats(d, named)
+	dots, err := b.r.repeats(d, acts)
 	if err != nil {
 		return Result{}, err
 	}
-	if len(dots) == 0 && len(erased) > 0 {
-		return Result{}, &InvalidError{Pointer: "/dots/" + strconv.Itoa(erased[0]), Detail: "the value is erased already"}
-	}
-	for i, text := range req.Dots {
-		if !slices.Contains(erased, i) && !slices.Contains(dots, text) {
-			dots = append(dots, text)
-		}
+	if len(dots) == 0 {
+		return Result{}, &InvalidError{Pointer: "/dots/0", Detail: "the value is erased already"}
 	}
 	return b.redact(req, dots)
 }
@@ -136,48 +132,65 @@ func (d *document) inQuarantine(dot crdt.Dot) bool {
 	return is
 }
 
-// logged reads an operation that the document holds, and its position.
-func (r *round) logged(d *document, dot crdt.Dot) (n int64, op crdt.Op, flags int64, err error) {
+// loggedOp is an operation of the log.
+type loggedOp struct {
+	n, flags int64
+	op       crdt.Op
+	user     string
+}
+
+// logged reads an operation that the document holds.
+func (r *round) logged(d *document, dot crdt.Dot) (o loggedOp, err error) {
 	var hash, line []byte
-	err = r.stmt(`SELECT n, q, hash, line FROM crdt_ops WHERE doc = {:doc} AND seq = {:seq} AND actor = (SELECT id FROM crdt_actors WHERE key = {:actor})`,
-		dbx.Params{"doc": d.id, "seq": int64(dot.Seq), "actor": dot.Actor}).Row(&n, &flags, &hash, &line)
+	err = r.stmt(`SELECT o.n, o.q, o.hash, o.line, a.user FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor
+		WHERE o.doc = {:doc} AND o.seq = {:seq} AND a.key = {:actor}`,
+		dbx.Params{"doc": d.id, "seq": int64(dot.Seq), "actor": dot.Actor}).Row(&o.n, &o.flags, &hash, &line, &o.user)
 	if err == nil {
-		op, err = parseStored(flags, hash, line)
+		o.op, err = parseStored(o.flags, hash, line)
 	}
 	if err != nil {
-		return 0, op, 0, fmt.Errorf("read operation %s: %w", dot, err)
+		return o, fmt.Errorf("read operation %s: %w", dot, err)
 	}
-	return n, op, flags, nil
+	return o, nil
 }
 
 // erase takes the values of the operations that the redaction at position by names out of
 // the document and the database; the connection overwrites what becomes free (secure_delete).
 // Rows that came without their value, as in an import, are only noted.
-func (r *round) erase(d *document, redaction *crdt.Op, by int64) error {
+func (r *round) erase(b *Batch, d *document, redaction *crdt.Op, by int64) error {
 	for _, dot := range redaction.Seen {
-		n, op, flags, err := r.logged(d, dot)
+		o, err := r.logged(d, dot)
 		if err != nil {
 			return err
 		}
 		err = r.exec(`INSERT INTO crdt_redactions (doc, n, by_n) VALUES ({:doc}, {:n}, {:by}) ON CONFLICT (doc, n) DO NOTHING`,
-			dbx.Params{"doc": d.id, "n": n, "by": by})
+			dbx.Params{"doc": d.id, "n": o.n, "by": by})
 		if err != nil {
 			return fmt.Errorf("note redaction: %w", err)
 		}
 		if d.erased != nil {
-			d.erased.add(&op)
+			d.erased.add(o.user, &o.op)
 		}
-		if flags&flagRedacted != 0 {
+		if o.flags&flagRedacted != 0 {
 			continue
 		}
 		if err := checkHold(r.stmt, d.session); err != nil { // an import comes this way alone
 			return err
 		}
-		line, _ := op.Redact()
+		line, _ := o.op.Redact()
 		err = r.exec(`UPDATE crdt_ops SET q = q | {:redacted}, line = {:line} WHERE doc = {:doc} AND n = {:n}`,
-			dbx.Params{"redacted": flagRedacted, "line": line, "doc": d.id, "n": n})
+			dbx.Params{"redacted": flagRedacted, "line": line, "doc": d.id, "n": o.n})
 		if err != nil {
 			return fmt.Errorf("erase value: %w", err)
+		}
+		// Who listens hears of both at once.
+		for _, rows := range [][]Row{r.fresh[d.session], b.fresh[d.session]} {
+			for i := range rows {
+				if rows[i].N == o.n {
+					sum := o.op.Sum()
+					rows[i].Line, rows[i].Redacted = line, hex.EncodeToString(sum[:])
+				}
+			}
 		}
 	}
 	if err := d.state.Redact(redaction.Seen...); err != nil {

@@ -137,11 +137,11 @@ func TestCopiesDoNotTakeDecisionsWithThem(t *testing.T) {
 	if err := app.DB().NewQuery("SELECT line FROM crdt_ops WHERE n = 2").Row(&line); err != nil {
 		t.Fatal(err)
 	}
-	mallory := newTablet(t, s, id, "mallory", "phone")
-	if ack, err := send(s, mallory.request(reissue(t, line))); err != nil || !ack.Quarantined {
+	copier := newTablet(t, s, id, "olivia", "phone") // her own device
+	if ack, err := send(s, copier.request(reissue(t, line))); err != nil || !ack.Quarantined {
 		t.Fatalf("got %+v (%v), want quarantine", ack, err)
 	}
-	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{mallory.actor + ".1"}, Reason: "rubbish"}); err != nil {
+	if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{copier.actor + ".1"}, Reason: "rubbish"}); err != nil {
 		t.Fatal(err)
 	}
 	var after []byte
@@ -155,6 +155,39 @@ func TestCopiesDoNotTakeDecisionsWithThem(t *testing.T) {
 	sound(t, s, id)
 }
 
+// Somebody else's copy under the same origin is an act of theirs: erasing it takes nothing from
+// the author, whether the copy comes first or last.
+func TestCopiesTakeNoEvidenceWithThem(t *testing.T) {
+	t.Parallel()
+	for _, copyFirst := range []bool{false, true} {
+		s, app := service(t, Config{})
+		id := session(t, app)
+		anna, mallory := newTablet(t, s, id, "anna", "ipad"), newTablet(t, s, id, "mallory", "phone")
+		first := anna.request(put("items/A/result", `"fail"`))
+		copied := mallory.request(reissue(t, first.Lines[0]))
+		copied.Lapsed = true
+		deliver := func(req SyncRequest) {
+			if _, err := send(s, req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !copyFirst {
+			deliver(first)
+		}
+		deliver(copied)
+		if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{mallory.actor + ".1"}, Reason: "rubbish"}); err != nil {
+			t.Fatal(err)
+		}
+		if copyFirst {
+			deliver(first)
+		}
+		if got := replica(t, s, id).Values("items/A/result"); len(got) != 1 || got[0].Val != `"fail"` {
+			t.Errorf("copy first: %t: got %+v, want anna's result", copyFirst, got)
+		}
+		sound(t, s, id)
+	}
+}
+
 // However many names an act has, none keeps the value.
 func TestManyNamesAreErased(t *testing.T) {
 	t.Parallel()
@@ -165,14 +198,14 @@ func TestManyNamesAreErased(t *testing.T) {
 	if _, err := send(s, first); err != nil {
 		t.Fatal(err)
 	}
-	mallory := newTablet(t, s, id, "mallory", "phone")
+	spare := newTablet(t, s, id, "anna", "spare")
 	names := 1
-	for names <= crdt.SeenMax+100 {
+	for names <= 2*crdt.SeenMax {
 		ops := make([]crdt.Op, changesMax)
 		for i := range ops {
 			ops[i] = reissue(t, first.Lines[0])
 		}
-		if _, err := send(s, mallory.request(ops...)); err != nil {
+		if _, err := send(s, spare.request(ops...)); err != nil {
 			t.Fatal(err)
 		}
 		names += len(ops)
@@ -186,6 +219,15 @@ func TestManyNamesAreErased(t *testing.T) {
 	var erased int
 	if err := app.DB().NewQuery("SELECT new_values ->> 'erased' FROM audit_log WHERE action = 'redact'").Row(&erased); err != nil || erased != names {
 		t.Errorf("the audit log says %d (%v), want %d", erased, err, names)
+	}
+	history, err := s.History(context.Background(), id, RedactedPath, 0, 0)
+	if err != nil || len(history) != 3 {
+		t.Fatalf("got %d redactions (%v), want three: so many names do not go into fewer", len(history), err)
+	}
+	for _, h := range history {
+		if !strings.Contains(string(h.Value), "a name") {
+			t.Errorf("redaction %s: got %s, want its reason kept", h.Dot, h.Value)
+		}
 	}
 	sound(t, s, id)
 }
@@ -244,6 +286,81 @@ func TestErasedValuesDoNotComeBackByImport(t *testing.T) {
 			t.Errorf("%s, the other way round: got %d operations, want %d, and no value", name, got.Ops, want.Ops+1)
 		}
 	}
+}
+
+// A file that has an operation without its value, which is here with it, changes nothing of it
+// in memory that the log does not say.
+func TestImportOfAnErasedOperation(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"free", "under hold", "stopped"} {
+		s, app := service(t, Config{})
+		id := session(t, app)
+		anna := newTablet(t, s, id, "anna", "ipad")
+		first := anna.request(put("items/A/remark", `"Jane Citizen"`))
+		first.Lapsed = true
+		spare := newTablet(t, s, id, "anna", "spare")
+		again := spare.request(reissue(t, first.Lines[0]))
+		other, otherApp := twin(t, id) // knows spare, as a restored server does
+		exec := func(sql string, params dbx.Params) {
+			t.Helper()
+			if _, err := otherApp.NonconcurrentDB().NewQuery(sql).Bind(params).Execute(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec("INSERT INTO crdt_actors (key, user, device) VALUES ({:key}, 'anna', 'spare')", dbx.Params{"key": spare.actor})
+		if _, err := send(other, again); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := send(s, first); err != nil {
+			t.Fatal(err)
+		}
+		if err := redact(s, RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{anna.actor + ".1"}, Reason: "a name"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := send(s, again); err != nil {
+			t.Fatal(err)
+		}
+		if mode == "under hold" {
+			underHold(t, otherApp, id)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		_, err := other.Import(ctx, bytes.NewReader(export(t, s, id)), func(ImportReport) {
+			if mode == "stopped" {
+				cancel()
+			}
+		})
+		cancel()
+		if (err != nil) != (mode == "stopped") {
+			t.Errorf("%s: %v", mode, err)
+		}
+		if found(t, otherApp, "Jane") != (mode != "free") {
+			t.Errorf("%s: the value is there: %t", mode, mode == "free")
+		}
+		sound(t, other, id)
+	}
+}
+
+// Who listens does not hear a value that is erased in the same transaction.
+func TestErasedInOneRound(t *testing.T) {
+	t.Parallel()
+	s, app := service(t, Config{})
+	id := session(t, app)
+	anna := newTablet(t, s, id, "anna", "ipad")
+	req := anna.request(put("items/A/remark", `"Jane Citizen"`))
+	err := s.Do(context.Background(), func(b *Batch) error {
+		if _, err := b.Append(req); err != nil {
+			return err
+		}
+		_, err := b.Redact(RedactRequest{SessionID: id, UserID: "olivia", Dots: []string{anna.actor + ".1"}, Reason: "a name"})
+		if rows := b.fresh[id]; len(rows) != 2 || rows[0].Redacted == "" || strings.Contains(string(rows[0].Line), "Jane") {
+			t.Errorf("to be sent: got %+v", rows)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound(t, s, id)
 }
 
 // A change of the session right behind a redaction, in the same transaction, carries nothing of

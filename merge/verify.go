@@ -94,7 +94,7 @@ type walk struct {
 	chains  map[string][32]byte
 	finding *Finding
 
-	stubs  []crdt.Op         // operations without their value
+	stubs  []loggedOp        // operations without their value
 	erased map[crdt.Dot]bool // the same: whether a redaction named them
 
 	snapN       int64 // position of the newest snapshot, 0 when there is none
@@ -127,7 +127,7 @@ func (w *walk) digest() string {
 }
 
 func (w *walk) rows(ctx context.Context, s *Service, at snapshot) error {
-	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT o.n, o.seq, o.q, o.hash, o.line, a.key FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor
+	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT o.n, o.seq, o.q, o.hash, o.line, a.key, a.user FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor
 		WHERE o.doc = {:doc} AND o.n <= {:n} ORDER BY o.n`).WithContext(ctx).Bind(dbx.Params{"doc": at.id, "n": at.n}).Rows()
 	if err != nil {
 		return err
@@ -136,11 +136,11 @@ func (w *walk) rows(ctx context.Context, s *Service, at snapshot) error {
 	for w.finding == nil && rows.Next() {
 		var n, seq, flags int64
 		var hash, line sql.RawBytes
-		var actor string
-		if err := rows.Scan(&n, &seq, &flags, &hash, &line, &actor); err != nil {
+		var actor, user string
+		if err := rows.Scan(&n, &seq, &flags, &hash, &line, &actor, &user); err != nil {
 			return err
 		}
-		if reason := w.row(n, seq, flags, hash, line, actor); reason != "" {
+		if reason := w.row(n, seq, flags, hash, line, actor, user); reason != "" {
 			w.finding = &Finding{N: w.n + 1, Reason: reason}
 			break
 		}
@@ -170,17 +170,13 @@ func (w *walk) rows(ctx context.Context, s *Service, at snapshot) error {
 func (w *walk) unexplained() *Finding {
 	acts := erasedActs{}
 	for i := range w.stubs {
-		if w.erased[w.stubs[i].Dot] {
-			acts.add(&w.stubs[i])
+		if w.erased[w.stubs[i].op.Dot] {
+			acts.add(w.stubs[i].user, &w.stubs[i].op)
 		}
 	}
-	for progress := true; progress; {
-		progress = false
-		for i := range w.stubs {
-			if op := &w.stubs[i]; !w.erased[op.Dot] && acts.has(op) {
-				w.erased[op.Dot], progress = true, true
-				acts.add(op)
-			}
+	for i := range w.stubs {
+		if o := &w.stubs[i]; acts.has(o.user, &o.op) {
+			w.erased[o.op.Dot] = true
 		}
 	}
 	for _, dot := range slices.SortedFunc(maps.Keys(w.erased), crdt.Dot.Compare) {
@@ -192,7 +188,7 @@ func (w *walk) unexplained() *Finding {
 }
 
 // row checks one operation and returns what is wrong with it.
-func (w *walk) row(n, seq, flags int64, hash, line []byte, actor string) string {
+func (w *walk) row(n, seq, flags int64, hash, line []byte, actor, user string) string {
 	if n != w.n+1 {
 		return "the operation is missing"
 	}
@@ -213,7 +209,7 @@ func (w *walk) row(n, seq, flags int64, hash, line []byte, actor string) string 
 	}
 	if flags&flagRedacted != 0 {
 		w.erased[op.Dot] = false
-		w.stubs = append(w.stubs, op)
+		w.stubs = append(w.stubs, loggedOp{op: op, user: user})
 	}
 	if redacts(&op) && flags&flagQuarantined == 0 {
 		for _, dot := range op.Seen {

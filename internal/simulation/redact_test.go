@@ -179,16 +179,17 @@ func (m *model) redact(list []crdt.Dot) {
 	for _, r := range m.disk.rows {
 		op := parseRow(r)
 		for _, dot := range list {
-			if other := named[dot]; erasable(r, &op) && repeats(&op, &other) && !slices.Contains(list, op.Dot) && !slices.Contains(all, op.Dot) {
+			if other := named[dot]; erasable(r, &op) && m.repeats(&op, &other) && !slices.Contains(list, op.Dot) && !slices.Contains(all, op.Dot) {
 				all = append(all, op.Dot)
 			}
 		}
 	}
+	all = append(all, list...)
 	slices.SortFunc(all, func(a, b crdt.Dot) int { return strings.Compare(a.String(), b.String()) })
 	actor := m.officer
 	op := crdt.Op{
 		Dot: crdt.Dot{Actor: actor, Seq: m.doc.Held(actor) + 1}, Time: m.clock.Next(),
-		Kind: crdt.Put, Path: merge.RedactedPath, Val: `{"reason":"a name"}`, Seen: append(all, list...),
+		Kind: crdt.Put, Path: merge.RedactedPath, Val: `{"reason":"a name"}`, Seen: all,
 	}
 	line, _, err := op.Encode()
 	if err != nil {
@@ -197,17 +198,17 @@ func (m *model) redact(list []crdt.Dot) {
 	m.commit([]merge.Row{{N: m.position() + 1, Received: *m.now, Late: m.disk.locked, Line: line}})
 }
 
-// repeats reports whether o and p are one act, said again under another name.
-func repeats(o, p *crdt.Op) bool {
-	same := o.Kind == p.Kind && o.Path == p.Path && crdt.Redacted(o.Val) == crdt.Redacted(p.Val)
-	return same && (o.OriginHash() == p.OriginHash() || o.OriginHash() == p.Print() || o.Print() == p.OriginHash())
+// repeats reports whether o and p are one act of one person, said again under another name.
+func (m *model) repeats(o, p *crdt.Op) bool {
+	return o.Kind == p.Kind && o.Path == p.Path && crdt.Redacted(o.Val) == crdt.Redacted(p.Val) && o.OriginHash() == p.OriginHash() &&
+		m.disk.actors[o.Actor].user == m.disk.actors[p.Actor].user
 }
 
 // comesBack reports whether an act was erased that comes now.
 func (m *model) comesBack(r merge.Row, op *crdt.Op) bool {
 	return !m.forgetful && erasable(r, op) && slices.ContainsFunc(m.disk.rows, func(other merge.Row) bool {
 		erased := parseRow(other)
-		return other.Redacted != "" && repeats(op, &erased)
+		return other.Redacted != "" && m.repeats(op, &erased)
 	})
 }
 
