@@ -83,7 +83,12 @@ func (w *writeRate) take(account, address string, now time.Time) (wait time.Dura
 		keys["account "+account] = w.perSecond
 	}
 	if ip, err := netip.ParseAddr(address); err != nil || !ip.Unmap().IsLoopback() {
-		keys["address "+hooks.Network(address)] = w.perSecond * addressShare
+		// Guests have a share of their own: they take nothing from those who signed in.
+		kind := "address "
+		if account == "" {
+			kind = "guests at "
+		}
+		keys[kind+hooks.Network(address)] = w.perSecond * addressShare
 	}
 	var taken []*rate.Reservation
 	for key, perSecond := range keys {

@@ -41,6 +41,16 @@ func TestWriteRate(t *testing.T) {
 	if n, _ := burst("user100", "2001:db8:0:1::1"); n != 2*writeBurst {
 		t.Errorf("the next customer: got %d, want 20", n)
 	}
+	// Guests take nothing from those who signed in, nor the other way round.
+	if n, _ := burst("", "2001:db8::1"); n != 2*writeBurst*addressShare {
+		t.Errorf("guests of that address: got %d, want their own share", n)
+	}
+	if n, _ := burst("", "192.0.2.9"); n != 2*writeBurst*addressShare {
+		t.Errorf("guests: got %d", n)
+	}
+	if n, _ := burst("cleo", "192.0.2.9"); n != 2*writeBurst {
+		t.Errorf("a user behind the guests' address: got %d, want 20", n)
+	}
 	// What is refused is not counted anywhere: no queue builds up that nobody waits in.
 	now = now.Add(time.Second / 2)
 	if n, _ := burst("anna", "192.0.2.1"); n != 1 {

@@ -29,8 +29,12 @@ import (
 // paramPseudonymKey names the row of _fm_params that holds the key, hexadecimal.
 const paramPseudonymKey = "pseudonym_key"
 
-// ids finds whatever has the form of an account's id, or of a pseudonym.
-var ids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+// uuids finds whatever has the form of an account's id, or of a pseudonym; ids superusers' ids
+// of PocketBase's own form as well.
+var (
+	uuids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	ids   = regexp.MustCompile(uuids.String() + `|\b[a-z0-9]{15}\b`)
+)
 
 // Pseudonyms knows the key. It is safe for many goroutines.
 type Pseudonyms struct{ key []byte }
@@ -65,7 +69,7 @@ func (p *Pseudonyms) Of(id string) string {
 	return u.String()
 }
 
-// hide replaces in text every account's id but own. The length stays.
+// hide replaces in text every account's id but own.
 func (p *Pseudonyms) hide(ctx context.Context, app core.App, text []byte, own string) ([]byte, error) {
 	found := map[string]struct{}{}
 	for _, id := range ids.FindAll(text, -1) {
@@ -91,7 +95,7 @@ func (p *Pseudonyms) hide(ctx context.Context, app core.App, text []byte, own st
 // goes through all accounts, and only when the query names what may be a pseudonym.
 func (p *Pseudonyms) resolve(ctx context.Context, app core.App, query string) (string, error) {
 	wanted := map[string]string{}
-	for _, id := range ids.FindAllString(query, -1) {
+	for _, id := range uuids.FindAllString(query, -1) {
 		if id[14] == '8' { // the version
 			wanted[id] = id
 		}
@@ -108,7 +112,7 @@ func (p *Pseudonyms) resolve(ctx context.Context, app core.App, query string) (s
 			wanted[name] = id
 		}
 	}
-	return ids.ReplaceAllStringFunc(query, func(id string) string {
+	return uuids.ReplaceAllStringFunc(query, func(id string) string {
 		if known := wanted[id]; known != "" {
 			return known
 		}

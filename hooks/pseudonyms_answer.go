@@ -15,8 +15,15 @@ import (
 // priorityPseudonyms runs once the caller is known and before anybody reads the query.
 const priorityPseudonyms = priorityTokenCheck + 1
 
-// registerPseudonyms puts pseudonyms into every answer to an auditor: JSON, CSV and other
-// text, and messages of realtime streams.
+// operationTopics are of messages that carry operations byte for byte, as operationRoutes do.
+const operationTopics = "sessions/"
+
+// operationRoutes end the paths of answers with operations: their authors' bytes, over which the
+// chains are. They name no account, only actor ids.
+var operationRoutes = []string{"/ops", "/sync"}
+
+// registerPseudonyms puts pseudonyms into every answer to an auditor, and into the messages of
+// realtime streams. What is evidence stays as it is: files, and the lines of the operation log.
 func registerPseudonyms(app core.App) {
 	var names *Pseudonyms // read before the first request, never changed afterwards
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{
@@ -36,7 +43,7 @@ func registerPseudonyms(app core.App) {
 		Id: "firemode.pseudonyms.message", Priority: priorityPseudonyms,
 		Func: func(e *core.RealtimeMessageEvent) error {
 			auth, _ := e.Client.Get(apis.RealtimeClientAuthKey).(*core.Record)
-			if isAuditor(auth) {
+			if isAuditor(auth) && !strings.HasPrefix(e.Message.Name, operationTopics) {
 				data, err := names.hide(e.Request.Context(), e.App, e.Message.Data, auth.Id)
 				if err != nil {
 					return err
@@ -66,16 +73,19 @@ func (p *Pseudonyms) answer(e *core.RequestEvent) error {
 		return err
 	}
 	e.Request.URL.RawQuery = query
+	for _, end := range operationRoutes {
+		if strings.HasSuffix(e.Request.URL.Path, end) {
+			return e.Next()
+		}
+	}
 	w := &pseudonymWriter{ResponseWriter: e.Response, hide: func(text []byte) ([]byte, error) {
 		return p.hide(context.WithoutCancel(e.Request.Context()), e.App, text, e.Auth.Id)
 	}}
-	before := e.Response
-	e.Response = w
+	e.Response = w // for errors too, which are written later and end with a bracket
 	err = e.Next()
 	if ended := w.end(); err == nil {
 		err = ended
 	}
-	e.Response = before
 	return err
 }
 
@@ -94,7 +104,10 @@ func (w *pseudonymWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter
 
 func (w *pseudonymWriter) Write(b []byte) (int, error) {
 	if !w.decided {
-		w.decided, w.text = true, hasIDs(w.Header().Get("Content-Type"))
+		w.decided, w.text = true, hasIDs(w.Header())
+		if w.text {
+			w.Header().Del("Content-Length")
+		}
 	}
 	if !w.text {
 		return w.ResponseWriter.Write(b)
@@ -127,13 +140,13 @@ func (w *pseudonymWriter) end() error {
 	return err
 }
 
-// hasIDs reports whether answers of a media type may name accounts. Streams of events are
-// looked at message by message, and files of others are what they are.
-func hasIDs(mediaType string) bool {
-	return strings.Contains(mediaType, "json") || strings.HasPrefix(mediaType, "text/csv")
+// hasIDs reports whether an answer may name accounts. Streams of events are looked at message
+// by message, and what is downloaded is evidence.
+func hasIDs(h http.Header) bool {
+	return strings.Contains(h.Get("Content-Type"), "json") && h.Get("Content-Disposition") == ""
 }
 
-// runMax is more hexadecimal digits in a row than an answer has: hashes have 64.
+// runMax is more of what ids are made of in a row than an answer has: hashes have 64.
 const runMax = 4096
 
 // beginsID returns how many bytes at the end of text may belong to an id that goes on: the
@@ -141,7 +154,7 @@ const runMax = 4096
 func beginsID(text []byte) int {
 	n := 0
 	for n < len(text) {
-		if c := text[len(text)-1-n]; c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if c := text[len(text)-1-n]; c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
 			return n
 		}
 		if n++; n > runMax {

@@ -8,12 +8,14 @@ import (
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/hook"
 	"github.com/pocketbase/pocketbase/tools/search"
+	"github.com/pocketbase/pocketbase/tools/subscriptions"
 )
 
 // priorityQueries comes after the token of a request was checked.
 const priorityQueries = apis.DefaultLoadAuthTokenMiddlewarePriority + 3
 
-// listRecordsRoute is the only route that takes a filter and a sort.
+// listRecordsRoute is the only route that takes a filter and a sort. Subscriptions
+// take a filter too.
 const listRecordsRoute = "GET /api/collections/{collection}/records"
 
 // registerQueries refuses filters and sorts of users that lead to several
@@ -22,43 +24,93 @@ const listRecordsRoute = "GET /api/collections/{collection}/records"
 // what such a path leads to when it joins, but not to the comparison with all
 // of them ("a != b"), so that a reader could ask for values of records that
 // they may not see, and always for whether there are any. Expanding such
-// relations shows what may be seen.
+// relations shows what may be seen. To an auditor it refuses also what would
+// tell the ids behind pseudonyms.
 func registerQueries(app core.App) {
 	app.OnServe().Bind(&hook.Handler[*core.ServeEvent]{
 		Id: "firemode.queries",
 		Func: func(se *core.ServeEvent) error {
 			se.Router.Bind(&hook.Handler[*core.RequestEvent]{
-				Id: "firemode.queries", Priority: priorityQueries, Func: refuseManifold,
+				Id: "firemode.queries", Priority: priorityQueries, Func: checkListQuery,
 			})
 			return se.Next()
 		},
 	})
+	app.OnRealtimeSubscribeRequest().Bind(&hook.Handler[*core.RealtimeSubscribeRequestEvent]{
+		Id: "firemode.queries.subscribe", Priority: priorityQueries, Func: checkSubscriptions,
+	})
 }
 
-func refuseManifold(e *core.RequestEvent) error {
-	if e.Request.Pattern != listRecordsRoute || e.HasSuperuserAuth() {
+func checkListQuery(e *core.RequestEvent) error {
+	query := e.Request.URL.Query()
+	if err := checkFields(e, query.Get(fieldsParam)); err != nil {
+		return err
+	}
+	if e.Request.Pattern != listRecordsRoute {
 		return e.Next()
 	}
-	c, err := e.App.FindCachedCollectionByNameOrId(e.Request.PathValue("collection"))
-	if err != nil {
-		return e.Next() // the route answers
+	for _, name := range []string{search.FilterQueryParam, search.SortQueryParam} {
+		if len(query[name]) > 1 {
+			return e.BadRequestError("The parameter "+name+" is there more than once.", nil)
+		}
 	}
-	query := e.Request.URL.Query()
+	err := checkQuery(e, e.Request.PathValue("collection"), query.Get(search.FilterQueryParam), query.Get(search.SortQueryParam))
+	if err != nil {
+		return err
+	}
+	return e.Next()
+}
+
+// checkSubscriptions reads the options of topics as PocketBase does, by its own client.
+func checkSubscriptions(e *core.RealtimeSubscribeRequestEvent) error {
+	reader := subscriptions.NewDefaultClient()
+	reader.Subscribe(e.Subscriptions...)
+	for topic, options := range reader.Subscriptions() {
+		name, _, _ := strings.Cut(topic, "?")
+		name, _, _ = strings.Cut(name, "/")
+		err := checkFields(e.RequestEvent, options.Query[fieldsParam])
+		if err == nil {
+			err = checkQuery(e.RequestEvent, name, options.Query[search.FilterQueryParam], "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return e.Next()
+}
+
+// checkQuery returns what is wrong with a filter and a sort of the caller, nil for none. What
+// PocketBase refuses for its length or number is left to it.
+func checkQuery(e *core.RequestEvent, collection, filter, sort string) error {
+	if filter == "" && sort == "" || len(filter) > search.MaxFilterLength {
+		return nil
+	}
+	if isAuditor(e.Auth) && !asksForWholeIDs(filter) {
+		return e.BadRequestError("An auditor compares people with = and != only.", nil)
+	}
+	if e.HasSuperuserAuth() {
+		return nil
+	}
+	c, err := e.App.FindCachedCollectionByNameOrId(collection)
+	if err != nil {
+		return nil // the route answers
+	}
 	paths := &pathReader{collection: c, resolver: core.NewRecordFieldResolver(e.App, c, &core.RequestInfo{Auth: e.Auth}, false)}
-	// All values of a repeated parameter are read, whichever PocketBase takes. What
-	// does not parse, PocketBase refuses.
-	for _, filter := range query[search.FilterQueryParam] {
+	// What does not parse, PocketBase refuses.
+	if filter != "" {
 		_, _ = search.FilterData(filter).BuildExpr(paths)
 	}
-	for _, sort := range query[search.SortQueryParam] {
-		for _, field := range search.ParseSortFromString(sort) {
-			_, _ = paths.Resolve(field.Name)
+	if fields := search.ParseSortFromString(sort); sort != "" && len(fields) <= search.DefaultSortExprLimit {
+		for _, field := range fields {
+			if len(field.Name) <= search.MaxSortFieldLength && paths.manifold == "" {
+				_, _ = paths.Resolve(field.Name)
+			}
 		}
 	}
 	if paths.manifold != "" {
 		return e.BadRequestError("A filter or sort follows relations to one record only; "+paths.manifold+" leads to several.", nil)
 	}
-	return e.Next()
+	return nil
 }
 
 // pathReader notes the first path that leads to several records, while

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"encoding/json"
 	"net/url"
 	"strings"
 	"testing"
@@ -47,6 +48,49 @@ func TestQueriesLeadToOneRecordOnly(t *testing.T) {
 	}
 	s.must(200, "GET", "/api/collections/organisations/records?sort=-name&expand=users_via_organisation_id", token, nil)
 	s.must(200, "GET", "/api/collections/users/records?sort=organisation_id.name", token, nil)
+}
+
+// A subscription asks with its filter at every event, so it is held to the same.
+func TestSubscriptionsLeadToOneRecordOnly(t *testing.T) {
+	t.Parallel()
+	s, token := newQuerySite(t)
+	c := s.stream(token)
+	for _, p := range probes {
+		if p.parameter == "sort" {
+			continue
+		}
+		options, err := json.Marshal(map[string]any{"query": map[string]string{"filter": p.query}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		topic := p.collection + "/*?options=" + url.QueryEscape(string(options))
+		for _, as := range []string{token, ""} {
+			if as == "" { // PocketBase keeps the first account of a connection
+				c = s.stream("")
+			}
+			got := s.must(400, "POST", "/api/realtime", as, answer{"clientId": c.id, "subscriptions": []string{"rules", topic}})
+			if !strings.Contains(got.text("message"), "leads to several") {
+				t.Errorf("%s: got %v", topic, got)
+			}
+		}
+		c = s.stream(token)
+	}
+	plain := `organisations/*?options={"query":{"filter":"name != \"\""}}`
+	s.must(204, "POST", "/api/realtime", token, answer{"clientId": c.id, "subscriptions": []string{plain, "users"}})
+}
+
+// A query of any length costs no more than PocketBase would give it.
+func TestLongQueriesAreLeftToPocketBase(t *testing.T) {
+	t.Parallel()
+	s, token := newQuerySite(t)
+	many := "/api/collections/organisations/records?sort=" + strings.Repeat("users_via_organisation_id.username,", 9)
+	if got := s.must(400, "GET", many, token, nil).text("message"); strings.Contains(got, "leads to several") {
+		t.Errorf("nine fields to sort by: got %q, want PocketBase's refusal", got)
+	}
+	s.must(400, "GET", "/api/collections/organisations/records?filter="+url.QueryEscape(strings.Repeat("(", 4000)), token, nil)
+	for _, name := range []string{"filter", "sort"} {
+		s.must(400, "GET", "/api/collections/organisations/records?"+name+"=id&"+name+"=id", token, nil)
+	}
 }
 
 // Without the check the answers differ by what the inspector may not see.
