@@ -84,6 +84,25 @@ func decodeCursor(text, list, filters string, ids *regexp.Regexp) (cursor, error
 	return c, nil
 }
 
+// rowPage reads the cursor of a list that goes by row numbers, such as positions of a log, and
+// returns how to make the next one, and the number to go on from: 0 for the first page.
+func rowPage(name, text string, filters ...any) (next func(n int64) string, from int64, err error) {
+	digest, err := digestOf(filters...)
+	if err != nil {
+		return nil, 0, err
+	}
+	if text != "" {
+		at, err := decodeCursor(text, name, digest, rowNumber)
+		if err != nil {
+			return nil, 0, err
+		}
+		from, _ = strconv.ParseInt(at.After, 10, 64) // rowNumber matched
+	}
+	return func(n int64) string {
+		return cursor{List: name, Filters: digest, After: strconv.FormatInt(n, 10)}.encode()
+	}, from, nil
+}
+
 // digestOf names the filters of a list in its cursors.
 func digestOf(filters ...any) (string, error) {
 	raw, err := json.Marshal(filters)

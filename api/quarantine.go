@@ -41,16 +41,30 @@ type quarantinedOp struct {
 	Causes   []string        `json:"causes" doc:"Why: revoked_device, lapsed_right, reserved_path"`
 }
 
-func (c *call) listQuarantine(in *IDPath) (*one[whole[quarantinedOp]], error) {
+type quarantineInput struct {
+	IDPath
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"Most operations in one page"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before; empty for the first page"`
+}
+
+func (c *call) listQuarantine(in *quarantineInput) (*pageOutput[quarantinedOp], error) {
 	if err := c.mayView(in.ID); err != nil {
 		return nil, err
 	}
-	list, err := c.Merge.Quarantine(c.ctx(), in.ID)
-	out := whole[quarantinedOp]{Data: make([]quarantinedOp, len(list))}
-	for i, q := range list {
-		out.Data[i] = quarantinedOp(q)
+	page, after, err := rowPage("quarantine", in.Cursor, in.ID)
+	if err != nil {
+		return nil, err
 	}
-	return &one[whole[quarantinedOp]]{Body: out}, err
+	list, err := c.Merge.Quarantine(c.ctx(), in.ID, after, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	next := ""
+	if len(list) > in.Limit {
+		list = list[:in.Limit]
+		next = page(list[in.Limit-1].N)
+	}
+	return pageOf(list, next, func(q merge.QuarantinedOp) (quarantinedOp, error) { return quarantinedOp(q), nil })
 }
 
 type admitInput struct {

@@ -94,6 +94,22 @@ func TestLapsedRightsAreQuarantined(t *testing.T) {
 	if len(list) != 3 || list[0]["path"] != "items/FE-002/result" || fmt.Sprint(list[0]["causes"]) != "[lapsed_right]" {
 		t.Fatalf("quarantine: got %v", list)
 	}
+	// By pages, each operation once.
+	var paged []string
+	for path := "/quarantine?limit=2"; path != ""; {
+		page := w.get("officer", path).want(200)
+		for _, item := range page.items() {
+			paged = append(paged, fmt.Sprint(item["dot"]))
+		}
+		next, _ := page.member("next_cursor").(string)
+		if path = ""; next != "" {
+			path = "/quarantine?limit=2&cursor=" + next
+		}
+	}
+	if len(paged) != 3 || paged[0] != list[0]["dot"] || paged[2] != list[2]["dot"] {
+		t.Errorf("by pages: got %v, want %v", paged, list)
+	}
+	w.get("officer", "/quarantine?cursor=x").want(400)
 	w.get("stranger", "/quarantine").want(404)
 	body := map[string]any{"dots": []any{list[0]["dot"]}, "reason": "the visit was agreed on the telephone"}
 	w.act("owner", "/quarantine/admit", body).want(403)

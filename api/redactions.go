@@ -14,7 +14,8 @@ func (s *service) bindRedactions(api huma.API) {
 		OperationID: "redact-operations", Method: http.MethodPost, Path: "/v1/tests/sessions/{id}/redactions", Tags: []string{"sessions"}, DefaultStatus: http.StatusOK,
 		Summary: "Erase recorded values for good",
 		Description: "For what the law wants erased, such as a name in a remark. The values go from the log, the document, its snapshots and the mirror; who wrote them, when, where and having seen what stays, " +
-			"and so does the hash of the original line, so that the log still verifies. {\"$redacted\":\"…\"} stands in their place. The act is an operation at notes/redacted and has an audit entry. " +
+			"and so does the hash of the original line, so that the log still verifies. {\"$redacted\":\"…\"} stands in their place. The act is an operation at notes/redacted and has an audit entry, which counts the values. " +
+			"What its author issued again under other names goes with it, and is stored without its value when it comes later. " +
 			"Sign-offs, admissions and redactions are not erased. It cannot be taken back. 409 with code legal_hold: evidence of the session is under legal hold. For officers.",
 	}, (*call).redact)
 }

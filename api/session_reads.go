@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -133,18 +132,9 @@ func (c *call) history(in *historyInput) (*pageOutput[historyEntry], error) {
 	if err := c.mayView(in.ID); err != nil {
 		return nil, err
 	}
-	const name = "history"
-	filters, err := digestOf(in.ID, in.Path)
+	page, before, err := rowPage("history", in.Cursor, in.ID, in.Path)
 	if err != nil {
 		return nil, err
-	}
-	var before int64
-	if in.Cursor != "" {
-		at, err := decodeCursor(in.Cursor, name, filters, rowNumber)
-		if err != nil {
-			return nil, err
-		}
-		before, _ = strconv.ParseInt(at.After, 10, 64) // rowNumber matched
 	}
 	list, err := c.Merge.History(c.ctx(), in.ID, in.Path, before, in.Limit+1)
 	if err != nil {
@@ -153,7 +143,7 @@ func (c *call) history(in *historyInput) (*pageOutput[historyEntry], error) {
 	next := ""
 	if len(list) > in.Limit {
 		list = list[:in.Limit]
-		next = cursor{List: name, Filters: filters, After: strconv.FormatInt(list[in.Limit-1].N, 10)}.encode()
+		next = page(list[in.Limit-1].N)
 	}
 	return pageOf(list, next, func(e merge.HistoryEntry) (historyEntry, error) { return historyEntry(e), nil })
 }

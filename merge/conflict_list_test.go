@@ -122,7 +122,7 @@ func TestConflictListFollowsEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 			held, origins = append(held, parsed.Dot), append(origins, parsed.OriginHash())
-			switch waiting, _ := s.Quarantine(context.Background(), id); {
+			switch waiting, _ := s.Quarantine(context.Background(), id, 0, 0); {
 			case len(waiting) > 0 && pick(3) == 0:
 				if err := admit(s, AdmitRequest{SessionID: id, UserID: "olga", Dots: []string{waiting[pick(len(waiting))].Dot}, Reason: "seen"}); err != nil {
 					t.Fatalf("seed %d: %v", seed, err)

@@ -161,11 +161,11 @@ func TestImportKeepsQuarantine(t *testing.T) {
 	}
 	back := opened(t, backup)
 	imported(t, back, export(t, s, id))
-	want, err := s.Quarantine(context.Background(), id)
+	want, err := s.Quarantine(context.Background(), id, 0, 0)
 	if err != nil || len(want) != 1 {
 		t.Fatalf("quarantine: got %+v (%v), want one operation", want, err)
 	}
-	if got, err := back.Quarantine(context.Background(), id); err != nil || len(got) != 1 || got[0].Dot != want[0].Dot || got[0].N != want[0].N {
+	if got, err := back.Quarantine(context.Background(), id, 0, 0); err != nil || len(got) != 1 || got[0].Dot != want[0].Dot || got[0].N != want[0].N {
 		t.Errorf("quarantine: got %+v (%v), want %+v", got, err, want)
 	}
 	if got, want := sound(t, back, id), sound(t, s, id); got != want {

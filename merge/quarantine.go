@@ -19,12 +19,8 @@ import (
 // in the log, so that every replica at one position holds one document.
 const AdmittedPath = "notes/admitted"
 
-const (
-	// admitMax bounds the operations of one admission.
-	admitMax = 1000
-	// quarantineMax bounds one list of quarantined operations.
-	quarantineMax = 1000
-)
+// admitMax bounds the operations of one admission.
+const admitMax = 1000
 
 // ErrOwnAdmission reports an admission of the admitter's own operations: somebody else has
 // to look at them.
@@ -149,8 +145,13 @@ func causes(flags int64) []string {
 }
 
 // Quarantine returns the operations in quarantine that were not admitted, in the order they
-// arrived, at most 1,000. Errors: ErrNoSession.
-func (s *Service) Quarantine(ctx context.Context, sessionID string) ([]QuarantinedOp, error) {
+// arrived, behind a server position, at most limit of them and never more than 1,001, a page and
+// one to tell that there are others; limit 0 means 1,000. Errors: ErrNoSession.
+func (s *Service) Quarantine(ctx context.Context, sessionID string, after int64, limit int) ([]QuarantinedOp, error) {
+	if limit <= 0 {
+		limit = readRowsMax
+	}
+	limit = min(limit, readRowsMax+1)
 	list := []QuarantinedOp{}
 	var held []crdt.Dot
 	at, err := s.view(ctx, sessionID, func(d *document) { held = d.state.Quarantined() })
@@ -158,13 +159,13 @@ func (s *Service) Quarantine(ctx context.Context, sessionID string) ([]Quarantin
 		return list, err
 	}
 	rows, err := s.app.ConcurrentDB().NewQuery(`SELECT o.n, o.recv, o.q, o.line, a.user, a.device FROM crdt_ops o JOIN crdt_actors a ON a.id = o.actor
-		WHERE o.doc = {:doc} AND o.q & {:quarantined} ORDER BY o.n`).WithContext(ctx).
-		Bind(dbx.Params{"doc": at.id, "quarantined": flagQuarantined}).Rows()
+		WHERE o.doc = {:doc} AND o.n > {:after} AND o.q & {:quarantined} ORDER BY o.n`).WithContext(ctx).
+		Bind(dbx.Params{"doc": at.id, "after": after, "quarantined": flagQuarantined}).Rows()
 	if err != nil {
 		return nil, fmt.Errorf("read quarantine: %w", err)
 	}
 	defer rows.Close()
-	for rows.Next() && len(list) < quarantineMax {
+	for rows.Next() && len(list) < limit {
 		var q QuarantinedOp
 		var received, flags int64
 		var line []byte

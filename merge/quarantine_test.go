@@ -73,7 +73,7 @@ func TestAdmission(t *testing.T) {
 	s, app := service(t, Config{})
 	id := session(t, app)
 	d := revoked(t, s, app, id)
-	list, err := s.Quarantine(context.Background(), id)
+	list, err := s.Quarantine(context.Background(), id, 0, 0)
 	if err != nil || len(list) != 2 || list[0].Dot != d.actor+".2" || list[0].Causes[0] != "revoked_device" || string(list[0].Value) != `"B"` || list[0].Device != "ipad" {
 		t.Fatalf("quarantine: got %+v (%v)", list, err)
 	}
@@ -113,7 +113,7 @@ func TestAdmission(t *testing.T) {
 	if err != nil || !history[0].Admitted || history[0].Quarantined || !history[0].Live {
 		t.Errorf("history: got %+v (%v)", history, err)
 	}
-	if list, err = s.Quarantine(context.Background(), id); err != nil || len(list) != 1 || list[0].Dot != d.actor+".3" {
+	if list, err = s.Quarantine(context.Background(), id, 0, 0); err != nil || len(list) != 1 || list[0].Dot != d.actor+".3" {
 		t.Errorf("quarantine afterwards: got %+v (%v)", list, err)
 	}
 	sound(t, s, id)
@@ -175,7 +175,7 @@ func TestAdmissionsByOthersHaveNoEffect(t *testing.T) {
 	if bytes.Contains(got, []byte(`"$value":"B"`)) || bytes.Contains(got, []byte("because")) || bytes.Count(got, []byte(`"$value":"pass"`)) != 2 {
 		t.Errorf("document: got %s", got)
 	}
-	list, err := s.Quarantine(context.Background(), id)
+	list, err := s.Quarantine(context.Background(), id, 0, 0)
 	if err != nil || len(list) != 3 || list[2].Causes[0] != "reserved_path" {
 		t.Errorf("quarantine: got %+v (%v)", list, err)
 	}
@@ -209,7 +209,7 @@ func TestLapsedRights(t *testing.T) {
 	if ack, err := send(s, req); err != nil || !ack.Quarantined {
 		t.Fatalf("got %+v (%v), want it in quarantine", ack, err)
 	}
-	if list, err := s.Quarantine(context.Background(), id); err != nil || len(list) != 1 || list[0].Causes[0] != "lapsed_right" {
+	if list, err := s.Quarantine(context.Background(), id, 0, 0); err != nil || len(list) != 1 || list[0].Causes[0] != "lapsed_right" {
 		t.Errorf("quarantine: got %+v (%v)", list, err)
 	}
 	if got := string(read(t, s, id).Data); strings.Contains(got, `"title"`) {
