@@ -26,6 +26,7 @@ build: ## build the product: one static binary, no cgo
 
 test: test-deps lint ## everything CI runs: lint, unit, race, PostgreSQL and browser tests
 	CGO_ENABLED=0 go build -o /dev/null .
+	go test -timeout 20m -run TestAccess ./api # thousands of requests: ten times as long with -race
 	CGO_ENABLED=1 go test -race -timeout 20m $(TESTFLAGS) $(PKG)
 
 race: test-deps ## the tests under the race detector, without the linters
