@@ -39,6 +39,19 @@ func registerPseudonyms(app core.App) {
 			return se.Next()
 		},
 	})
+	// The answer to a login can be expanded, and nobody is known before it.
+	app.OnRecordAuthRequest(collections.Users, collections.Superusers).Bind(&hook.Handler[*core.RecordAuthRequestEvent]{
+		Id: "firemode.pseudonyms.login", Priority: priorityPseudonyms,
+		Func: func(e *core.RecordAuthRequestEvent) error {
+			if !isAuditor(e.Record) {
+				return e.Next()
+			}
+			if modified(e.Request.URL.Query().Get(fieldsParam)) {
+				return wholeFieldsOnly(e.RequestEvent)
+			}
+			return names.through(e.RequestEvent, e.Record.Id, e.Next)
+		},
+	})
 	app.OnRealtimeMessageSend().Bind(&hook.Handler[*core.RealtimeMessageEvent]{
 		Id: "firemode.pseudonyms.message", Priority: priorityPseudonyms,
 		Func: func(e *core.RealtimeMessageEvent) error {
@@ -78,11 +91,16 @@ func (p *Pseudonyms) answer(e *core.RequestEvent) error {
 			return e.Next()
 		}
 	}
+	return p.through(e, e.Auth.Id, e.Next)
+}
+
+// through lets next write its answer with pseudonyms, but for the caller's own id.
+func (p *Pseudonyms) through(e *core.RequestEvent, own string, next func() error) error {
 	w := &pseudonymWriter{ResponseWriter: e.Response, hide: func(text []byte) ([]byte, error) {
-		return p.hide(context.WithoutCancel(e.Request.Context()), e.App, text, e.Auth.Id)
+		return p.hide(context.WithoutCancel(e.Request.Context()), e.App, text, own)
 	}}
-	e.Response = w // for errors too, which are written later and end with a bracket
-	err = e.Next()
+	e.Response = w
+	err := next()
 	if ended := w.end(); err == nil {
 		err = ended
 	}
