@@ -42,8 +42,9 @@
 //   - R13 A redacted operation keeps its place, its effect and the sum of its line, and loses
 //     its value for good. When a replica learns of it, by name or by being told the
 //     operation again without its value, and whether it ever held the value, makes no
-//     difference. A value and its print are one value. Hazard: erasing what the law wants erased breaks a chain, brings
-//     back what was replaced, or leaves replicas that can never agree again.
+//     difference. A value and its print are one value. Hazard: erasing what the law wants
+//     erased breaks a chain, brings back what was replaced, or leaves replicas that can never
+//     agree again.
 //
 // # What it does not do
 //

@@ -40,8 +40,8 @@ type RedactRequest struct {
 // keeps everything else about them: who, when, where, having seen what, and the hash of the
 // original line, so that chains still verify. What a device issued again for them (R12) is
 // erased with them. Who may is the caller's business. Errors:
-// ErrNoSession, ErrLegalHold, *InvalidError (an operation without a value, one that is erased
-// already, or a decision, which stays).
+// ErrNoSession, ErrLegalHold, *InvalidError (an operation without a value, a decision, which
+// stays, or nothing left to erase: all are erased already).
 func (b *Batch) Redact(req RedactRequest) (Result, error) {
 	d, _, err := b.open(req.SessionID)
 	if err != nil {
