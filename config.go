@@ -39,6 +39,7 @@ var variables = []variable{
 	{"ARGON2_PARALLELISM", strconv.Itoa(hooks.HashParallelismDefault), "Argon2id lanes"},
 	{"ARGON2_MAX_MEMORY", strconv.Itoa(hooks.HashMaxMemoryDefaultKiB), "Argon2id memory of all hashes at once, KiB"},
 	{"DATABASE_URL", "", "PostgreSQL of the mirror; empty turns the mirror off"},
+	{"FIREMODE_MIRROR_LOG_MAX", "4096", "MiB that changes may take in SQLite while PostgreSQL is away, never more than a quarter of the free disk; above it, tables are compared anew later"},
 	{"FIREMODE_ENV", development, "development or production; production refuses to start without JWT_SECRET and FERNET_KEY"},
 	{"FIREMODE_HTTP", "127.0.0.1:5000", "address of the API, the admin UI and /docs"},
 	{"FIREMODE_DIAG", "127.0.0.1:6060", "loopback address of /metrics, /memory and /debug/pprof/"},
@@ -54,6 +55,7 @@ type Config struct {
 	HTTP, Diag      string // host:port
 	DataDir         string
 	DatabaseURL     string // "" is no mirror
+	MirrorLogMax    int64  // bytes
 	JWTSecret       []byte
 	JWTLife         time.Duration
 	FernetKeys      *sealed.Keyring // nil until a key is known
@@ -129,7 +131,8 @@ func loadConfig(getenv func(string) string) (Config, error) {
 		DataDir: r.text("FIREMODE_DATA"), DatabaseURL: r.text("DATABASE_URL"),
 		AllowSchemaEdit: r.boolean("FIREMODE_ALLOW_SCHEMA_EDIT"), WritesPerSecond: r.integer("FIREMODE_WRITES_PER_SECOND", 0, 1_000_000),
 		// The bounds are those of PocketBase's own token settings.
-		JWTLife: time.Duration(r.integer("JWT_EXPIRES_IN_SECONDS", 10, 94670856)) * time.Second,
+		MirrorLogMax: r.integer("FIREMODE_MIRROR_LOG_MAX", 1, 1<<20) << 20,
+		JWTLife:      time.Duration(r.integer("JWT_EXPIRES_IN_SECONDS", 10, 94670856)) * time.Second,
 		Argon2: hooks.HasherConfig{
 			Time:         uint32(r.integer("ARGON2_TIME_COST", 1, 100)),
 			MemoryKiB:    uint32(r.integer("ARGON2_MEMORY_COST", 8, 4<<20)),

@@ -31,11 +31,11 @@ const (
 	exitUsage = 2 // the configuration or the command line is wrong
 )
 
-func main() { os.Exit(run(os.Getenv)) }
+func main() { os.Exit(run(os.Environ())) }
 
 // run is the whole program. PocketBase reads os.Args itself.
-func run(getenv func(string) string) int {
-	getenv, err := environment(getenv)
+func run(environ []string) int {
+	getenv, err := environment(environ)
 	if err != nil {
 		return usageError(err)
 	}

@@ -41,6 +41,8 @@ func TestExitCodes(t *testing.T) {
 		"failing command":                    {data, []string{"token", "--user", "nobody"}, exitError, "nobody"},
 		"configuration mistakes":             {testbin.Env{"FIREMODE_ENV": "staging", "JWT_SECRET": "short"}, []string{"serve"}, exitUsage, "JWT_SECRET"},
 		"production needs secrets":           {production, []string{"serve"}, exitUsage, "FERNET_KEY"},
+		"unknown setting":                    {testbin.Env{"FIREMODE_DATA": t.TempDir(), "FIREMODE_HTPP": "127.0.0.1:1"}, []string{"serve"}, exitUsage, "FIREMODE_HTPP: the environment has no such setting; is it FIREMODE_HTTP?"},
+		"mirror over plain text":             {testbin.Env{"FIREMODE_DATA": t.TempDir(), "DATABASE_URL": "postgres://u:pgsecret@db.example.org/fm"}, []string{"serve"}, exitUsage, "sslmode=verify-full"},
 		"bad mirror address":                 {testbin.Env{"FIREMODE_DATA": t.TempDir(), "DATABASE_URL": "postgres://u:pgsecret@/%zz"}, []string{"serve"}, exitUsage, "DATABASE_URL"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,35 +17,6 @@ import (
 // generatedSecretsFile keeps the secrets that development makes for itself.
 const generatedSecretsFile = "development-secrets.env"
 
-// environment returns a getenv over the process environment and the .env file
-// beside the binary or in the working directory; the environment wins.
-func environment(getenv func(string) string) (func(string) string, error) {
-	for _, path := range dotenvPaths() {
-		file, err := godotenv.Read(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read %s: it is not a list of NAME=value lines", path) // the parser's own words may quote a secret
-		}
-		return func(name string) string {
-			if v := getenv(name); v != "" {
-				return v
-			}
-			return file[name]
-		}, nil
-	}
-	return getenv, nil
-}
-
-func dotenvPaths() []string {
-	paths := []string{".env"}
-	if exe, err := os.Executable(); err == nil {
-		paths = append(paths, filepath.Join(filepath.Dir(exe), ".env"))
-	}
-	return paths
-}
-
 // completeSecrets gives development the secrets that the environment does not
 // name: made once per data directory, mode 0600, and told in one warning. It
 // reports whether it made them now. In production it changes nothing, because

@@ -47,7 +47,7 @@ func wire(pb *pocketbase.PocketBase, cfg Config) (*parts, error) {
 		metrics: api.NewMetrics(),
 	}
 	if cfg.DatabaseURL != "" {
-		worker, err := pgsync.New(pb, pgsync.Config{DSN: cfg.DatabaseURL})
+		worker, err := pgsync.New(pb, pgsync.Config{DSN: cfg.DatabaseURL, LogMaxBytes: cfg.MirrorLogMax})
 		if err != nil {
 			return nil, fmt.Errorf("DATABASE_URL: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"firemode/internal/disk"
 	"firemode/merge"
 	"firemode/pgsync"
 
@@ -154,7 +155,7 @@ func (s *service) checkWriter(ctx context.Context) error {
 var errDiskLow = errors.New("free space is below the floor")
 
 func (s *service) checkDisk(context.Context) error {
-	free, err := freeBytes(s.app.DataDir())
+	free, err := disk.Free(s.app.DataDir())
 	if err == nil && free < s.DiskFloorBytes {
 		err = errDiskLow
 	}

@@ -70,18 +70,7 @@ func (s *service) bindGauges() error {
 		s.Metrics.Gauge("firemode_realtime_clients", "Open realtime streams.", func() float64 {
 			return float64(s.app.SubscriptionsBroker().TotalClients())
 		}),
-		s.Metrics.Gauge("firemode_mirror_backlog_entries", "Changes that PostgreSQL does not have yet.", func() float64 {
-			return float64(s.MirrorStatus().BacklogEntries)
-		}),
-		s.Metrics.Gauge("firemode_mirror_lag_seconds", "Age of the oldest change that PostgreSQL does not have yet.", func() float64 {
-			return s.MirrorStatus().LagSeconds
-		}),
-		s.Metrics.Gauge("firemode_mirror_ready", "1 when the mirror is off, or live and not stalled.", func() float64 {
-			if s.MirrorStatus().Ready() {
-				return 1
-			}
-			return 0
-		}),
+		s.Metrics.Register(mirrorCollector{s.MirrorStatus}),
 	)
 }
 

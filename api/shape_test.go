@@ -220,7 +220,8 @@ func TestDiagnostics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`firemode_http_requests_total{method="GET",route="/v1/buildings/{id}",status="200"} 1`, "firemode_http_request_duration_seconds_bucket",
-		"firemode_realtime_clients 0", "firemode_mirror_ready 1", "firemode_writer_queue_jobs 0",
+		"firemode_realtime_clients 0", "firemode_mirror_ready 1", `firemode_mirror_state{state="off"} 1`, `firemode_mirror_state{state="held"} 0`,
+		"firemode_mirror_quarantine_rows 0", "firemode_mirror_batches_total 0", "firemode_writer_queue_jobs 0",
 		"firemode_writer_commits_total 1", "firemode_writer_jobs_total 1", "go_goroutines",
 	} {
 		if !strings.Contains(get("/metrics"), want) {

@@ -228,7 +228,7 @@ var ordinaryWords = []string{
 }
 
 // mirrorNames exist in PostgreSQL only.
-var mirrorNames = []string{"fm_mirror", "fm_sync", "_origin", "_ver", "_at", "_hash", "_stale"}
+var mirrorNames = []string{"fm_mirror", "fm_sync", "fm_sync.discontinuity", "_origin", "_ver", "_at", "_hash", "_stale"}
 
 // known says whether name, or both halves of collection.field, exist.
 func (f *facts) known(name string) bool {

@@ -17,7 +17,7 @@ func Adopt(ctx context.Context, app core.App, dsn string) error {
 	if err := cfg.validate(); err != nil {
 		return err
 	}
-	node, err := nodeID(app.DataDir())
+	who, err := identify(app.DataDir())
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func Adopt(ctx context.Context, app core.App, dsn string) error {
 		return err
 	}
 	defer src.close()
-	s, err := openSession(ctx, cfg, src, node, true, true)
+	s, err := openSession(ctx, cfg, src, who, true, true)
 	if err != nil {
 		return fmt.Errorf("adopt: %w", err)
 	}

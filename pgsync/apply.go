@@ -86,6 +86,7 @@ func (x *txn) applyEntries(ctx context.Context, src *source, entries []entry) er
 		if err := x.applyRows(ctx, rows); err != nil {
 			return err
 		}
+		x.passBare(entries[start:i])
 		x.redactLeaks(entries[start:i])
 		if i < len(entries) {
 			if err := x.applyMarker(ctx, entries[i]); err != nil {
@@ -143,7 +144,7 @@ func (x *txn) applyRows(ctx context.Context, run []entry) error {
 		if t == nil {
 			return &holdError{"drift", fmt.Sprintf("log entry %d belongs to a table the mirror was not told of", e.seq)}
 		}
-		if newest[row{e.coll, e.pk}] == i {
+		if newest[row{e.coll, e.pk}] == i && !e.bare() {
 			changes = append(changes, newChange(t, e.pk, e.op, e.seq, e.at, e.img))
 		}
 	}

@@ -3,6 +3,7 @@ package pgsync
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -41,6 +42,9 @@ type Config struct {
 	KeepLog time.Duration
 	// Timeout bounds a statement on the server and the connection set-up. Default 30 s.
 	Timeout time.Duration
+	// LogMaxBytes is how large the log in SQLite may grow while PostgreSQL is away, and never more than a quarter of the
+	// room on the disk; above it, the oldest images are dropped and the tables compared later. Default 4 GiB.
+	LogMaxBytes int64
 	// Dial replaces the network dialer, for tests that cut connections. Default: pgx's own.
 	Dial pgconn.DialFunc
 }
@@ -58,6 +62,9 @@ func (c Config) withDefaults() Config {
 	set(&c.HoldRetry, holdDefault)
 	set(&c.KeepLog, keepDefault)
 	set(&c.Timeout, timeoutDefault)
+	if c.LogMaxBytes == 0 {
+		c.LogMaxBytes = logMaxDefault
+	}
 	return c
 }
 
@@ -70,6 +77,9 @@ func (c Config) validate() error {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative", name))
 		}
+	}
+	if c.LogMaxBytes < 0 {
+		errs = append(errs, errors.New("LogMaxBytes is negative"))
 	}
 	if err := ValidateDSN(c.DSN); err != nil {
 		errs = append(errs, err)
@@ -91,6 +101,9 @@ func parseDSN(dsn string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the PostgreSQL connection string is not valid: %s", dsnReason(dsn, err))
 	}
+	if err := checkTransport(cfg); err != nil {
+		return nil, err
+	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
@@ -102,6 +115,29 @@ func parseDSN(dsn string) (*pgx.ConnConfig, error) {
 		cfg.RuntimeParams["application_name"] = "firemode-mirror"
 	}
 	return cfg, nil
+}
+
+// checkTransport refuses an address whose driver would fall back to plain text unasked: over a network that is said, with
+// sslmode=disable, or it is not done.
+func checkTransport(cfg *pgx.ConnConfig) error {
+	plain, encrypted := cfg.TLSConfig == nil, cfg.TLSConfig != nil
+	remote := !isLocal(cfg.Host)
+	for _, f := range cfg.Fallbacks {
+		plain, encrypted, remote = plain || f.TLSConfig == nil, encrypted || f.TLSConfig != nil, remote || !isLocal(f.Host)
+	}
+	if remote && plain && encrypted {
+		return errors.New("the PostgreSQL connection string names another machine: add sslmode=verify-full (or require; or disable where the network itself is encrypted)")
+	}
+	return nil
+}
+
+// isLocal is true for a socket and for this machine itself.
+func isLocal(host string) bool {
+	if host == "" || strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
 }
 
 var quotedText = regexp.MustCompile("(?s)[\"`'].*[\"`']")

@@ -41,6 +41,8 @@ var (
 	sqlDoctor           = statement("doctor")
 	sqlColumns          = statement("columns")
 	sqlGuards           = statement("guards")
+	sqlDiscontinuity    = statement("add_discontinuity")
+	sqlLastJournaled    = statement("last_journaled")
 )
 
 func statement(name string) string {

@@ -19,7 +19,10 @@
 //   - A row that PostgreSQL refuses goes to fm_sync.quarantine with its image, in the transaction that passes it. It is
 //     tried again by itself. Nothing is skipped.
 //   - A log that is not the one that was mirrored (a restored backup, a copied disk) is noticed by the nonce, and the
-//     worker holds visibly instead of going on.
+//     worker holds visibly instead of going on. Only seconds that a power cut took from the very file that was mirrored
+//     are given up without asking.
+//   - The log in SQLite stays within its limit: above it the oldest images are dropped, and their tables compared later.
+//   - Where the journal is not one continuous log, fm_sync.discontinuity says so.
 //   - Passwords, token keys and hidden fields never leave SQLite. Sealed fields leave it as ciphertext; anything else in
 //     them is refused here, before it reaches the network, and again by a CHECK.
 //   - A column or table that the source drops is renamed to _dropped_<number>_..., never destroyed.
@@ -29,7 +32,7 @@
 //	stopped -> connecting -> live <-> resync
 //	               ^  |        |
 //	               |  v        v
-//	            standby, held (fork, gap, drift, permission)
+//	            standby, held (fork, gap, drift, permission, replaced)
 //
 // Every state but stopped tries again by itself; see [Status].
 //

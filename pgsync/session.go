@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,10 +15,10 @@ var errStandby = errors.New("another node mirrors this source")
 // session is one connection to PostgreSQL with what was read over it. After any error it is closed and everything in
 // it forgotten: where the mirror stands is known by PostgreSQL alone.
 type session struct {
-	cfg         Config
-	conn        *pgx.Conn
-	origin      int16
-	node        string
+	cfg    Config
+	conn   *pgx.Conn
+	origin int16
+	identity
 	term        int64
 	pos         Pos
 	reg         registry
@@ -53,7 +52,7 @@ func dial(ctx context.Context, cfg Config) (*pgx.Conn, error) {
 
 // openSession connects, takes the lease and reads where the mirror stands. takeOver lets it take a lease that an
 // earlier worker of the same node still holds; adopt makes it accept a log that is not the mirrored one.
-func openSession(ctx context.Context, cfg Config, src *source, node string, takeOver, adopt bool) (*session, error) {
+func openSession(ctx context.Context, cfg Config, src *source, who identity, takeOver, adopt bool) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.Timeout)
 	defer cancel()
 	sourceID, err := src.id(ctx)
@@ -67,7 +66,7 @@ func openSession(ctx context.Context, cfg Config, src *source, node string, take
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cfg: cfg, conn: conn, node: node, reg: registry{}, guardsDue: true, renewed: time.Now()}
+	s := &session{cfg: cfg, conn: conn, identity: who, reg: registry{}, guardsDue: true, renewed: time.Now()}
 	if err := s.open(ctx, src, sourceID, takeOver, adopt); err != nil {
 		s.close(ctx)
 		return nil, err
@@ -88,7 +87,7 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 			return err
 		}
 	}
-	claimed, err := queryOne(ctx, s.conn, sqlClaim, []any{sourceID, s.node, float64(s.cfg.Lease.Milliseconds()), takeOver},
+	claimed, err := queryOne(ctx, s.conn, sqlClaim, []any{sourceID, s.node, float64(s.cfg.Lease.Milliseconds()), takeOver, s.place},
 		&s.origin, &s.pos.Epoch, &s.pos.Seq, &s.pos.Nonce, &s.term)
 	if err != nil {
 		return fmt.Errorf("claim lease: %w", err)
@@ -103,33 +102,23 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 		return err
 	}
 	if adopt {
-		return s.restart(ctx, src, true)
+		return s.restart(ctx, src, breakAdopted, 0)
 	}
 	h, err := src.head(ctx, s.pos.Seq)
 	if err != nil {
 		return err
 	}
-	if err := checkFork(s.pos, h); err != nil {
-		return err
+	if fork := checkFork(s.pos, h); fork != nil {
+		lost, err := s.lostTail(ctx, src, sourceID)
+		if err != nil || lost == 0 {
+			return errors.Join(err, fork)
+		}
+		return s.restart(ctx, src, breakLostTail, lost)
 	}
 	if s.pos.Seq == 0 && h.first > 1 {
-		return s.restart(ctx, src, false)
+		return s.restart(ctx, src, breakLogStart, h.first-1)
 	}
 	return s.checkShapes(ctx)
-}
-
-func (s *session) checkLog(ctx context.Context, src *source, sourceID string) error {
-	var pos Pos
-	_, err := queryOne(ctx, s.conn, `SELECT epoch, seq, nonce FROM fm_sync.origin WHERE source_id = $1`, []any{sourceID},
-		&pos.Epoch, &pos.Seq, &pos.Nonce)
-	if err != nil {
-		return fmt.Errorf("read position: %w", err)
-	}
-	h, err := src.head(ctx, pos.Seq)
-	if err != nil {
-		return err
-	}
-	return checkFork(pos, h)
 }
 
 func (s *session) readShapes(ctx context.Context) error {
@@ -161,9 +150,9 @@ func (s *session) countQuarantined(ctx context.Context) error {
 }
 
 // restart leaves the log behind the mirror aside: the mirror takes the shapes and the end of the log of one moment, and
-// every table is compared from there. It begins a mirror whose log has lost its first entries, and with newEpoch it
-// accepts a log that is not the one that was mirrored.
-func (s *session) restart(ctx context.Context, src *source, newEpoch bool) error {
+// every table is compared from there. It begins a mirror whose log has lost its first entries; any other break accepts a
+// log that is not the one that was mirrored, and begins an epoch. entries is what the journal has no word of, or one too many.
+func (s *session) restart(ctx context.Context, src *source, kind string, entries int64) error {
 	last, tables, err := src.shapes(ctx)
 	if err != nil || last == 0 {
 		return err
@@ -173,10 +162,11 @@ func (s *session) restart(ctx context.Context, src *source, newEpoch bool) error
 		return err
 	}
 	return s.attempt(ctx, Pos{s.pos.Epoch, last, nonce}, at, false, func(x *txn) error {
-		if newEpoch {
+		if kind != breakLogStart {
 			x.batch.Queue("UPDATE fm_sync.origin SET epoch = epoch + 1 WHERE origin = $1", s.origin)
 			x.to.Epoch++
 		}
+		x.discontinuity(kind, x.from, x.to.Seq, entries)
 		present := map[string]bool{}
 		for _, t := range tables {
 			present[t.Coll] = true
@@ -231,22 +221,6 @@ func (s *session) checkShapes(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// checkFork compares the position with the log. Anything but the very entry that was applied last means that the log
-// is another one: the source was restored or copied, or the mirror was.
-func checkFork(pos Pos, h head) error {
-	switch {
-	case pos.Seq == 0:
-		return nil
-	case h.anchor != nil && *h.anchor == pos.Nonce:
-		return nil
-	case h.anchor != nil:
-		return &holdError{"fork", "entry " + strconv.FormatInt(pos.Seq, 10) + " of the log is not the one that was mirrored"}
-	case h.first > pos.Seq:
-		return &holdError{"gap", "entries after " + strconv.FormatInt(pos.Seq, 10) + " are no longer in the log"}
-	}
-	return &holdError{"fork", "the log ends before entry " + strconv.FormatInt(pos.Seq, 10) + ", which was mirrored"}
 }
 
 // renew keeps the lease while there is nothing to carry.

@@ -144,7 +144,7 @@ func TestForksAndGapsAreHeld(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, damage, reason string }{
 		{"another entry at the position", "UPDATE _pgsync_log SET nonce=nonce+1 WHERE seq=(SELECT max(seq) FROM _pgsync_log)", "fork"},
-		{"the log is shorter than the mirror", "DELETE FROM _pgsync_log WHERE seq > (SELECT max(seq)-3 FROM _pgsync_log)", "fork"},
+		{"another log, shorter than the mirror", "UPDATE _pgsync_log SET at=at+1; DELETE FROM _pgsync_log WHERE seq > (SELECT max(seq)-3 FROM _pgsync_log)", "fork"},
 		{"entries are missing", "DELETE FROM _pgsync_log; INSERT INTO _pgsync_log (coll,pk,op,at,nonce) VALUES ('x','',6,0,1),('x','',6,0,1)", "gap"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

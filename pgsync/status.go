@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/pocketbase/pocketbase/core"
@@ -24,23 +25,32 @@ const (
 	StateStopped    State = "stopped"
 )
 
+// States are all states.
+var States = []State{StateOff, StateConnecting, StateStandby, StateResync, StateLive, StateHeld, StateStopped}
+
 // Status is what there is to say about the mirror. It holds no secret and no value of any row.
 type Status struct {
-	State          State     `json:"state"`
-	Configured     bool      `json:"configured"`
-	Epoch          int64     `json:"epoch"`
-	Position       int64     `json:"position"` // last log entry in PostgreSQL
-	LogEnd         int64     `json:"log_end"`  // last log entry in SQLite
-	BacklogEntries int64     `json:"backlog_entries"`
-	LagSeconds     float64   `json:"lag_seconds"` // age of the oldest entry that is not mirrored; 0 without backlog
-	QuarantineRows int64     `json:"quarantine_rows"`
-	ResyncTables   int       `json:"resync_tables"`   // tables that are not complete yet
-	Stalled        bool      `json:"stalled"`         // a backlog, and no progress for a minute
-	AppliedEntries int64     `json:"applied_entries"` // by this worker since its start
-	Failures       int64     `json:"failures"`        // interruptions since the start of this worker
-	LastError      string    `json:"last_error,omitempty"`
-	LastApplied    time.Time `json:"last_applied,omitzero"`
-	CheckedAt      time.Time `json:"checked_at"`
+	State          State   `json:"state"`
+	Configured     bool    `json:"configured"`
+	Epoch          int64   `json:"epoch"`
+	Position       int64   `json:"position"` // last log entry in PostgreSQL
+	LogEnd         int64   `json:"log_end"`  // last log entry in SQLite
+	BacklogEntries int64   `json:"backlog_entries"`
+	LagSeconds     float64 `json:"lag_seconds"` // age of the oldest entry that is not mirrored; 0 without backlog
+	QuarantineRows int64   `json:"quarantine_rows"`
+	ResyncTables   int     `json:"resync_tables"`   // tables that are not complete yet
+	Stalled        bool    `json:"stalled"`         // a backlog, and no progress for a minute
+	AppliedEntries int64   `json:"applied_entries"` // by this worker since its start
+	Batches        int64   `json:"batches"`         // PostgreSQL transactions that carried them
+	BatchSeconds   float64 `json:"batch_seconds"`   // time they took
+	Failures       int64   `json:"failures"`        // interruptions since the start of this worker
+	// FailuresBy counts the interruptions by kind: transient, fenced, drift, permission, data, unknown, or the reason of a hold.
+	FailuresBy  map[string]int64 `json:"failures_by,omitempty"`
+	LogBytes    int64            `json:"log_bytes"`     // of the log in SQLite, about; 0 before the first look
+	LogBytesMax int64            `json:"log_bytes_max"` // above it, the oldest images are dropped
+	LastError   string           `json:"last_error,omitempty"`
+	LastApplied time.Time        `json:"last_applied,omitzero"`
+	CheckedAt   time.Time        `json:"checked_at"`
 }
 
 // stalledAfter without progress is an alarm of its own: a mirror can stand still without any error.
@@ -59,7 +69,9 @@ func (w *Worker) Status() Status {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.status
+	st := w.status
+	st.FailuresBy = maps.Clone(st.FailuresBy)
+	return st
 }
 
 func (w *Worker) setState(state State, lastError string) {
@@ -89,7 +101,7 @@ func (w *Worker) observe(h head) {
 			close(w.moved)
 			w.moved = make(chan struct{})
 		}
-		st.AppliedEntries = w.applied
+		st.AppliedEntries, st.Batches, st.BatchSeconds = w.applied, w.batches, w.batchTime.Seconds()
 		st.Epoch, st.Position, st.QuarantineRows, st.ResyncTables = w.ses.pos.Epoch, w.ses.pos.Seq, w.ses.quarantined, 0
 		for _, t := range w.ses.reg {
 			if t.resync != nil {

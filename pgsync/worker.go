@@ -4,19 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/pocketbase/pocketbase/core"
 )
 
 const (
 	// observeEvery is how often the log is looked at, and a cut recorded, while PostgreSQL is away.
 	observeEvery = time.Second
-	// logEvery limits the log to one line a minute per lasting trouble.
-	logEvery = time.Minute
 	// stopGrace is what the end of the log gets to arrive when the worker is stopped.
 	stopGrace = 2 * time.Second
 )
@@ -24,9 +20,9 @@ const (
 // Worker carries the log to PostgreSQL. One goroutine does all of it; nothing it meets stops or slows a write of the
 // application. Its methods are safe for many goroutines.
 type Worker struct {
-	app   core.App
-	cfg   Config
-	node  string
+	app core.App
+	cfg Config
+	identity
 	nudge chan struct{}
 
 	mu      sync.Mutex // guards everything below
@@ -44,11 +40,17 @@ type Worker struct {
 	wasFenced  bool  // taken over once: from then on only a lapsed lease is claimed
 	failures   int   // in a row
 	applied    int64 // log entries
+	batches    int64 // transactions that carried them
+	batchTime  time.Duration
 	lastLogged time.Time
 	unlogged   int
 	retryAt    time.Time
 	pruneAt    time.Time
 	cutSeq     int64
+	trimAt     time.Time
+	trimmedSeq int64     // images through here are dropped
+	opened     string    // place of data.db when it was opened
+	fileSeenAt time.Time // when data.db was last found to be the file that was opened
 }
 
 // New checks the configuration; it neither connects nor starts anything. DSN errors never show the password.
@@ -84,9 +86,10 @@ func (w *Worker) Start(ctx context.Context) error {
 }
 
 func (w *Worker) prepare(ctx context.Context) (err error) {
-	if w.node, err = nodeID(w.app.DataDir()); err != nil {
+	if w.identity, err = identify(w.app.DataDir()); err != nil {
 		return err
 	}
+	w.opened = w.place
 	w.src, err = openSource(ctx, w.app)
 	return err
 }
@@ -171,8 +174,11 @@ func (w *Worker) run(ctx context.Context) {
 
 // step does one bounded piece of work and never waits for time to pass. more says that there is work left.
 func (w *Worker) step(ctx context.Context) (more bool, err error) {
+	if err := w.checkFile(); err != nil {
+		return false, err
+	}
 	if w.ses == nil {
-		ses, err := openSession(ctx, w.cfg, w.src, w.node, !w.wasFenced, false)
+		ses, err := openSession(ctx, w.cfg, w.src, w.identity, !w.wasFenced, false)
 		if err != nil {
 			return false, err
 		}
@@ -192,13 +198,14 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 	if worked {
 		from := w.ses.pos.Seq
 		cut, err := w.src.cut(ctx, from, h.last)
+		began := time.Now()
 		if err == nil {
 			err = w.ses.apply(ctx, w.src, cut)
 		}
 		if err != nil {
 			return false, err
 		}
-		w.applied += cut - from
+		w.applied, w.batches, w.batchTime = w.applied+cut-from, w.batches+1, w.batchTime+time.Since(began)
 		if w.ses.orphans > 0 && w.retryAt.After(time.Now().Add(time.Second)) {
 			w.retryAt = time.Now().Add(time.Second) // what just arrived may be what a quarantined row waited for
 		}
@@ -228,7 +235,7 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 	return worked, nil
 }
 
-// upkeep is what is done while the log is empty: keys, quarantine, lease, pruning. At most one of them per step.
+// upkeep is what is done while the log is empty: keys, quarantine, lease, pruning, the size of the log. At most one of them per step.
 func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 	now := time.Now()
 	switch {
@@ -243,7 +250,7 @@ func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 		w.pruneAt = now.Add(pruneEvery)
 		return false, w.prune(ctx)
 	}
-	return false, nil
+	return false, w.trim(ctx)
 }
 
 func (w *Worker) liveState() State {
@@ -251,45 +258,6 @@ func (w *Worker) liveState() State {
 		return StateResync
 	}
 	return StateLive
-}
-
-// failed decides what an error means, drops the connection and returns how long to stay away.
-func (w *Worker) failed(ctx context.Context, err error) time.Duration {
-	if ctx.Err() != nil {
-		w.disconnect(ctx)
-		return 0
-	}
-	w.disconnect(ctx)
-	w.failures++
-	w.mu.Lock()
-	w.status.Failures++
-	w.mu.Unlock()
-	state, wait := StateConnecting, w.backoff()
-	kind := classify(err)
-	var hold *holdError
-	switch {
-	case errors.Is(err, errStandby):
-		state, wait = StateStandby, w.cfg.Lease/3
-	case kind == classFenced:
-		// Whoever holds the lease now keeps it; coming back at once would only take it from each other in turn.
-		w.wasFenced, state, wait = true, StateStandby, w.cfg.Lease/3
-	case errors.As(err, &hold):
-		state, wait = StateHeld, w.cfg.HoldRetry
-	case kind == classDrift && w.failures > 1, kind == classPermission, kind == classUnknown, kind == classData:
-		state, wait = StateHeld, w.cfg.HoldRetry
-	}
-	w.setState(state, publicText(err))
-	w.report(err, state)
-	return wait
-}
-
-// backoff doubles with full jitter, so that many nodes do not return together.
-func (w *Worker) backoff() time.Duration {
-	limit := w.cfg.BackoffMax
-	if w.failures < 20 {
-		limit = min(limit, backoffFirst<<w.failures)
-	}
-	return time.Duration(rand.Int64N(int64(limit) + 1))
 }
 
 func (w *Worker) disconnect(ctx context.Context) {
@@ -340,35 +308,8 @@ func (w *Worker) away(ctx context.Context, wait time.Duration) {
 		case <-look.C:
 			if err == nil {
 				w.recordCut(ctx, h.last)
+				_ = w.trim(ctx) // tried again in a second
 			}
 		}
 	}
-}
-
-// report logs the first failure, then at most one line a minute.
-func (w *Worker) report(err error, state State) {
-	if w.failures > 1 && time.Since(w.lastLogged) < logEvery {
-		w.unlogged++
-		return
-	}
-	w.app.Logger().Warn("PostgreSQL mirror is interrupted", "state", string(state), "reason", publicText(err),
-		"failures", w.failures, "unlogged", w.unlogged)
-	w.lastLogged, w.unlogged = time.Now(), 0
-}
-
-func (w *Worker) recovered() {
-	if w.failures > 0 {
-		w.app.Logger().Info("PostgreSQL mirror works again", "failures", w.failures)
-		w.failures, w.unlogged = 0, 0
-	}
-}
-
-// nodeID names this process's place: the machine since it was started, and the very file of the database. Two
-// processes on one file are one node; a copy of the file is another one.
-func nodeID(dataDir string) (string, error) {
-	place, err := machinePlace(dataDir)
-	if err != nil {
-		return "", err
-	}
-	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("firemode.mirror.node\x00"+place)).String(), nil
 }

@@ -1,11 +1,11 @@
 //go:build unix
 
-package api
+package disk
 
 import "golang.org/x/sys/unix"
 
-// freeBytes is the space that this process may still use on path's file system.
-func freeBytes(path string) (uint64, error) {
+// Free is the space, in bytes, that this process may still use on path's file system.
+func Free(path string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {
 		return 0, err
