@@ -1,63 +1,142 @@
 package pgsync
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"math/big"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // The canonical form of a row is the same for both sides: per column, ordered by field id, a tag, a length and bytes.
-// Numbers are compared by value, JSON by content, dates as UTC instants; everything else byte by byte.
+// Numbers are compared by value, JSON by content, dates as UTC instants; everything else byte by byte. data_model.md says
+// it so exactly that a program of somebody else can make it.
+
+// rowForm is what all rows of a table have in common in their canonical form.
+type rowForm struct {
+	head    []byte   // the table
+	order   []int    // columns by field id
+	columns [][]byte // in that order: field and kind
+}
+
+// form is made once per table, which MUST NOT change afterwards.
+func (t *Table) form() *rowForm {
+	t.once.Do(func() {
+		f := rowForm{head: appendField(nil, 'T', t.Coll), order: make([]int, len(t.Columns))}
+		for i := range f.order {
+			f.order[i] = i
+		}
+		slices.SortFunc(f.order, func(a, b int) int { return strings.Compare(t.Columns[a].Field, t.Columns[b].Field) })
+		for _, i := range f.order {
+			c := &t.Columns[i]
+			f.columns = append(f.columns, appendField(nil, 'F', c.Field+":"+string(c.Kind)))
+		}
+		t.rows = f
+	})
+	return &t.rows
+}
+
+func appendField[T string | []byte](dst []byte, tag byte, value T) []byte {
+	dst = append(dst, tag)
+	dst = binary.AppendUvarint(dst, uint64(len(value)))
+	return append(dst, value...)
+}
+
+// hasher makes row hashes; it is for one goroutine at a time.
+type hasher struct {
+	canonicalizer
+	row, value []byte
+}
+
+var hashers = sync.Pool{New: func() any { return new(hasher) }}
+
+// hasherMaxBytes is what a hasher may keep for the next row.
+const hasherMaxBytes = 1 << 20
+
+func (h *hasher) release() {
+	if cap(h.row)+cap(h.value)+cap(h.scratch) <= hasherMaxBytes {
+		hashers.Put(h)
+	}
+}
 
 // rowHash is SHA-256 over collection, shape and canonical cells. len(cells) MUST be len(t.Columns).
 func rowHash(t *Table, cells []cell) []byte {
-	h := sha256.New()
-	var buf []byte
-	field := func(tag byte, value string) {
-		buf = append(buf[:0], tag)
-		buf = binary.AppendUvarint(buf, uint64(len(value)))
-		h.Write(append(buf, value...))
-	}
-	field('T', t.Coll)
-	for _, i := range t.canonicalOrder() {
-		c := &t.Columns[i]
-		field('F', c.Field+":"+string(c.Kind))
+	h := hashers.Get().(*hasher)
+	defer h.release()
+	f := t.form()
+	h.row = append(h.row[:0], f.head...)
+	for n, i := range f.order {
+		h.row = append(h.row, f.columns[n]...)
 		if cells[i] == nil {
-			field('N', "")
+			h.row = appendField(h.row, 'N', "")
 			continue
 		}
-		field('V', canonical(c.Kind, *cells[i]))
+		h.value = h.appendCanonical(h.value[:0], t.Columns[i].Kind, *cells[i])
+		h.row = appendField(h.row, 'V', h.value)
 	}
-	return h.Sum(nil)
+	sum := sha256.Sum256(h.row)
+	return sum[:]
 }
 
-func (t *Table) canonicalOrder() []int {
-	order := make([]int, len(t.Columns))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return strings.Compare(t.Columns[a].Field, t.Columns[b].Field) })
-	return order
-}
-
-func canonical(k Kind, text string) string {
+func (c *canonicalizer) appendCanonical(dst []byte, k Kind, text string) []byte {
 	switch k {
 	case KindNumber, KindInteger:
-		return canonicalNumber(text)
+		return appendNumber(dst, text)
 	case KindJSON:
-		return canonicalJSON(text)
+		return c.appendJSON(dst, text)
 	}
-	return text
+	return append(dst, text...)
 }
 
-// canonicalNumber writes a decimal as sign, digits without zeros at either end, and exponent. Text that is no decimal
+// appendNumber appends a decimal as sign, digits without zeros at either end, and exponent. Text that is no decimal
 // (Infinity) stays as it is.
-func canonicalNumber(text string) string {
+func appendNumber(dst []byte, text string) []byte {
+	j := jsonText{s: text}
+	if _, ok := j.number(); !ok || j.i != len(text) {
+		return append(dst, bigNumber(text)...)
+	}
+	whole, neg := strings.CutPrefix(text, "-")
+	exp := 0
+	if i := strings.IndexAny(whole, "eE"); i >= 0 {
+		var err error
+		if exp, err = strconv.Atoi(whole[i+1:]); err != nil || exp > maxExponent || exp < -maxExponent {
+			return append(dst, bigNumber(text)...)
+		}
+		whole = whole[:i]
+	}
+	var frac string
+	if i := strings.IndexByte(whole, '.'); i >= 0 {
+		whole, frac = whole[:i], whole[i+1:]
+	}
+	frac = strings.TrimRight(frac, "0")
+	exp -= len(frac)
+	if frac == "" {
+		exp += len(whole)
+		whole = strings.TrimRight(whole, "0")
+		exp -= len(whole)
+	}
+	if whole = strings.TrimLeft(whole, "0"); whole == "" {
+		frac = strings.TrimLeft(frac, "0")
+	}
+	if whole == "" && frac == "" {
+		return append(dst, '0')
+	}
+	if neg {
+		dst = append(dst, '-')
+	}
+	dst = append(dst, whole...)
+	dst = append(dst, frac...)
+	dst = append(dst, 'e')
+	return strconv.AppendInt(dst, int64(exp), 10)
+}
+
+// maxExponent keeps the arithmetic of appendNumber within an int; longer exponents go the long way.
+const maxExponent = 1 << 40
+
+// bigNumber is appendNumber for what is rare: exponents of any size, and text that is no JSON number.
+func bigNumber(text string) string {
 	s, neg := strings.CutPrefix(text, "-")
 	exp := big.NewInt(0)
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
@@ -82,52 +161,4 @@ func canonicalNumber(text string) string {
 		trimmed = "-" + trimmed
 	}
 	return trimmed + "e" + exp.String()
-}
-
-// canonicalJSON sorts keys, lets the last of equal keys win and normalises numbers, as jsonb does. Text that is no
-// JSON stays as it is.
-func canonicalJSON(text string) string {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return text
-	}
-	var b bytes.Buffer
-	appendJSON(&b, v)
-	return b.String()
-}
-
-func appendJSON(b *bytes.Buffer, v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		b.WriteByte('{')
-		for _, k := range keys {
-			b.WriteString(strconv.Quote(k))
-			b.WriteByte(':')
-			appendJSON(b, v[k])
-			b.WriteByte(',')
-		}
-		b.WriteByte('}')
-	case []any:
-		b.WriteByte('[')
-		for _, x := range v {
-			appendJSON(b, x)
-			b.WriteByte(',')
-		}
-		b.WriteByte(']')
-	case string:
-		b.WriteString(strconv.Quote(v))
-	case json.Number:
-		b.WriteString(canonicalNumber(v.String()))
-	case bool:
-		b.WriteString(strconv.FormatBool(v))
-	default:
-		b.WriteString("null")
-	}
 }

@@ -33,7 +33,8 @@ func TestWireForms(t *testing.T) {
 		{KindText, `null`, "NULL"},
 	} {
 		c := &Column{Name: "c", Kind: tc.kind}
-		got, err := c.wire(json.RawMessage(tc.raw))
+		value := tc.raw
+		got, err := c.wire(&value)
 		text := "NULL"
 		if got != nil {
 			text = *got
@@ -55,7 +56,8 @@ func TestWireForms(t *testing.T) {
 		{KindEncrypted, `"gAAAAA== and more"`, statePlaintext},
 		{KindBytes, `"0"`, "22P02"},
 	} {
-		_, err := (&Column{Name: "c", Kind: tc.kind}).wire(json.RawMessage(tc.raw))
+		raw := tc.raw
+		_, err := (&Column{Name: "c", Kind: tc.kind}).wire(&raw)
 		var value *valueError
 		if !errors.As(err, &value) || value.sqlState != tc.state {
 			t.Errorf("%s %s: %v, want %s", tc.kind, tc.raw, err, tc.state)

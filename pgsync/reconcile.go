@@ -108,7 +108,7 @@ func (s *session) mirrored(ctx context.Context, t *Table, cursor string, chunk r
 	} else {
 		bound := func(op, key string) {
 			args = append(args, safeText(key))
-			if t.UUID && uuidText.MatchString(key) {
+			if t.UUID && isUUID(key) {
 				query += fmt.Sprintf(" AND id %s $%d::text::uuid", op, len(args))
 			} else {
 				query += fmt.Sprintf(` AND id::text COLLATE "C" %s $%d::text`, op, len(args))

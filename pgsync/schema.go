@@ -145,7 +145,7 @@ func (t *Table) guards() []guard {
 		case KindSelect:
 			add("ck", true, "CHECK ("+name+" IN (''"+quotedList(c.Values)+"))")
 		case KindEncrypted:
-			add("ck", true, "CHECK ("+name+" = '' OR "+name+" ~ '"+sealedToken.String()+"')")
+			add("ck", true, "CHECK ("+name+" = '' OR "+name+" ~ '"+sealedPattern+"')")
 		case KindRelation:
 			add("ix", false, "(_origin, "+name+")")
 		case KindJSON:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/dbutils"
@@ -54,6 +55,9 @@ type Table struct {
 	Unique  []Unique `json:"unique,omitempty"`
 	// Appended is set for a plain table whose rows come in runs.
 	Appended *Appended `json:"appended,omitempty"`
+
+	once sync.Once
+	rows rowForm // see form
 }
 
 // Unique is a unique index, with the conditions of a partial one.
