@@ -11,7 +11,7 @@ FUZZTIME   ?= 30s
 # Tests find PostgreSQL and Chromium by themselves; these only widen or narrow.
 TESTFLAGS  ?=
 
-.PHONY: help run build test race lint fuzz bench bench-merge bench-identity bench-compare soak smoke story test-deps clean
+.PHONY: help run build test race lint fuzz bench bench-merge bench-identity bench-mirror bench-compare soak smoke story test-deps clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,13 @@ bench-identity: ## measure the bars of identity and secrets beside a stock Pocke
 	  go test -run '^$$' -bench LoginStorm -benchtime 1x ./internal/identity; \
 	  go test -run '^$$' -bench FailedLogin -benchtime 2000x ./hooks ) | tee artifacts/bench-identity.txt
 	go run ./internal/bars identity < artifacts/bench-identity.txt | tee artifacts/bench-identity.md
+
+bench-mirror: test-deps ## measure the bars of the PostgreSQL mirror beside COPY and single inserts into artifacts/bench-mirror.md
+	mkdir -p artifacts
+	( go test -run '^$$' -bench 'Apply|Drain|Capture' -benchtime 20x ./pgsync; \
+	  go test -run '^$$' -bench Lag -benchtime 1000x ./pgsync; \
+	  go test -run '^$$' -bench Idle -benchtime 3x ./pgsync ) | tee artifacts/bench-mirror.txt
+	go run ./internal/bars mirror < artifacts/bench-mirror.txt | tee artifacts/bench-mirror.md
 
 bench-compare: ## compare the benchmarks with those of BASE=<revision>
 	@[ -n "$(BASE)" ] || { echo "say which revision: make bench-compare BASE=<rev>"; exit 2; }

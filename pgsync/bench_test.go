@@ -1,54 +1,238 @@
+//go:build linux
+
 package pgsync
 
 import (
-	"fmt"
+	"context"
 	"testing"
 	"time"
 
 	"firemode/internal/pgtest"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/pocketbase/core"
 )
 
-// BenchmarkDrain carries a backlog: read, decode, hash, upsert, journal, commit. The metric is rows per second.
-func BenchmarkDrain(b *testing.B) {
-	const rows = 5000
+// peers are copies of the mirrored table parents beside it: one with the same indexes and constraints, one bare.
+func peers(b *testing.B, conn *pgx.Conn) {
+	b.Helper()
+	pgExec(b, conn, "CREATE TABLE public.bare (LIKE fm_mirror.parents INCLUDING DEFAULTS)")
+	pgExec(b, conn, "CREATE TABLE public.indexed (LIKE fm_mirror.parents INCLUDING ALL)")
+}
+
+// BenchmarkApply writes the same rows by COPY into a bare table, by COPY into a table with the mirror's indexes, by the
+// mirror's transactions of 1,000 rows, and one row per transaction, in turn. CPU is that of client and backend together.
+func BenchmarkApply(b *testing.B) {
 	app := smallApp(b)
 	w := manual(b, app, Config{DSN: pgtest.Database(b)})
+	insertBench(b, app, 1)
 	drain(b, w)
-	b.ReportAllocs()
-	for b.Loop() {
-		b.StopTimer()
-		err := app.RunInTransaction(func(tx core.App) error {
-			run(b, tx, fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<%d)
-				INSERT INTO parents (id,name,v,kind,tags,meta,seen,ok,secret)
-				SELECT lower(printf('%%s-%%s-7%%s-8%%s-%%s', hex(randomblob(4)), hex(randomblob(2)), substr(hex(randomblob(2)),2), substr(hex(randomblob(2)),2), hex(randomblob(6)))),
-				'name '||i, i*1.25, 'a', '["x"]', json_object('k',i,'text',hex(randomblob(200))), '2025-03-30 01:02:03.456Z', TRUE, '%s' FROM n`, rows, token))
-			return nil
-		})
+	conn := w.ses.conn
+	peers(b, conn)
+	ctx, backend := context.Background(), conn.PgConn().PID()
+	t := tableNamed(b, w, "parents")
+	var bare, indexed, ours, single meter
+	apply := func(changes []*change) {
+		err := w.ses.attempt(ctx, w.ses.pos, 0, false, func(x *txn) error { return x.write(ctx, changes) })
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.StartTimer()
-		drain(b, w)
 	}
-	b.ReportMetric(rows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	for b.Loop() {
+		changes := benchChanges(b, t, benchRows, w.ses.pos.Seq)
+		bare.measure(b, backend, benchRows, func() { copyRows(b, conn, "public.bare", t, changes) })
+		indexed.measure(b, backend, benchRows, func() { copyRows(b, conn, "public.indexed", t, changes) })
+		ours.measure(b, backend, benchRows, func() {
+			for i := 0; i < benchRows; i += batchRows {
+				apply(changes[i : i+batchRows])
+			}
+		})
+		few := benchChanges(b, t, 100, w.ses.pos.Seq)
+		single.measure(b, backend, len(few), func() {
+			for i := range few {
+				apply(few[i : i+1])
+			}
+		})
+	}
+	b.ReportMetric(ours.cpuPerRow(), "us-cpu/row")
+	b.ReportMetric(bare.cpuPerRow(), "us-cpu/row-copy")
+	b.ReportMetric(ours.cpuPerRow()/bare.cpuPerRow(), "x-copy-cpu")
+	b.ReportMetric(ours.cpuPerRow()/indexed.cpuPerRow(), "x-indexed-cpu")
+	b.ReportMetric(ours.rowsPerSecond()/indexed.rowsPerSecond(), "x-indexed-wall")
+	b.ReportMetric(single.cpuPerRow()/ours.cpuPerRow(), "single-x-ours-cpu")
+	b.ReportMetric(ours.rowsPerSecond(), "rows/s")
 }
 
-// BenchmarkLag is one change from its commit in SQLite to its commit in PostgreSQL, woken by a nudge.
-func BenchmarkLag(b *testing.B) {
+// BenchmarkDrain carries a backlog end to end: read, decode, hash, upsert, journal, commit; beside it bare COPY of the
+// same rows, and what reading, decoding and hashing alone cost against the apply.
+func BenchmarkDrain(b *testing.B) {
 	app := smallApp(b)
-	w := started(b, app, Config{DSN: pgtest.Database(b), Poll: 5 * time.Millisecond})
-	addParent(b, app, "p")
-	ctx := deadline(b)
+	w := manual(b, app, Config{DSN: pgtest.Database(b)})
+	insertBench(b, app, 1)
+	drain(b, w)
+	conn := w.ses.conn
+	peers(b, conn)
+	ctx, backend := context.Background(), conn.PgConn().PID()
+	t := tableNamed(b, w, "parents")
+	var bare, ours, reading, applying meter
 	for b.Loop() {
-		b.StopTimer()
-		run(b, app, "UPDATE parents SET v=v+1")
-		end := logEnd(b, app)
-		b.StartTimer()
-		w.Nudge()
-		if err := w.WaitMirrored(ctx, end); err != nil {
-			b.Fatal(err)
+		from := w.ses.pos.Seq
+		insertBench(b, app, benchRows)
+		var changes []*change
+		reading.measure(b, 0, benchRows, func() {
+			for next := from; next < from+benchRows; {
+				entries, err := w.src.entries(ctx, next, from+benchRows)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, e := range entries {
+					changes = append(changes, newChange(t, e.pk, e.op, e.seq, e.at, e.img))
+				}
+				next = entries[len(entries)-1].seq
+			}
+		})
+		bare.measure(b, backend, benchRows, func() { copyRows(b, conn, "public.bare", t, changes) })
+		applying.measure(b, backend, benchRows, func() { drain(b, w) })
+		ours.rows, ours.wall = applying.rows, applying.wall
+	}
+	b.ReportMetric(ours.rowsPerSecond(), "rows/s")
+	b.ReportMetric(ours.rowsPerSecond()/bare.rowsPerSecond(), "x-copy-wall")
+	b.ReportMetric(reading.cpuPerRow()/(applying.cpuPerRow()-reading.cpuPerRow()), "x-read-by-apply-cpu")
+	b.ReportMetric(applying.cpuPerRow(), "us-cpu/row")
+}
+
+// BenchmarkLag is one change from its commit in SQLite to its commit in PostgreSQL, beside the commit of one prepared
+// insert there.
+func BenchmarkLag(b *testing.B) {
+	for _, tc := range []struct {
+		name  string
+		nudge bool
+	}{{"nudged", true}, {"polled", false}} {
+		b.Run(tc.name, func(b *testing.B) {
+			app := smallApp(b)
+			dsn := pgtest.Database(b)
+			w := started(b, app, Config{DSN: dsn})
+			addParent(b, app, "p")
+			ctx := context.Background()
+			if err := w.WaitMirrored(ctx, logEnd(b, app)); err != nil {
+				b.Fatal(err)
+			}
+			conn := pg(b, dsn)
+			pgExec(b, conn, "CREATE TABLE public.one (id bigint PRIMARY KEY, text text)")
+			var lags, inserts []time.Duration
+			for i := 0; b.Loop(); i++ {
+				began := time.Now()
+				if _, err := conn.Exec(ctx, "INSERT INTO public.one VALUES ($1, $2)", i, token); err != nil {
+					b.Fatal(err)
+				}
+				inserts = append(inserts, time.Since(began))
+				run(b, app, "UPDATE parents SET v=v+1")
+				end := logEnd(b, app)
+				began = time.Now()
+				if tc.nudge {
+					w.Nudge()
+				}
+				if err := w.WaitMirrored(ctx, end); err != nil {
+					b.Fatal(err)
+				}
+				lags = append(lags, time.Since(began))
+			}
+			for _, p := range []struct {
+				name string
+				at   float64
+			}{{"p50", .5}, {"p99", .99}} {
+				lag, insert := percentile(lags, p.at), percentile(inserts, p.at)
+				b.ReportMetric(float64(lag.Microseconds()), p.name+"-us")
+				b.ReportMetric(float64(lag)/float64(insert), p.name+"-x-insert")
+				b.ReportMetric(float64(lag-4*insert)/1e6, p.name+"-ms-above-4-inserts")
+			}
+		})
+	}
+}
+
+// BenchmarkCapture saves records of a captured collection and of one that is not, in turn, through PocketBase and by one
+// statement for many rows.
+func BenchmarkCapture(b *testing.B) {
+	captured, plain := smallApp(b), smallApp(b)
+	coll, err := plain.FindCollectionByNameOrId("parents")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := dropTriggers(plain, coll.Id); err != nil {
+		b.Fatal(err)
+	}
+	var create, update, bulk [2]meter
+	const saves, rows = 50, 2000
+	for b.Loop() {
+		for i, app := range []core.App{captured, plain} {
+			records := make([]*core.Record, saves)
+			create[i].measure(b, 0, saves, func() {
+				for j := range records {
+					records[j] = newRecord(b, app)
+					if err := app.Save(records[j]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			update[i].measure(b, 0, saves, func() {
+				for _, r := range records {
+					r.Set("v", r.GetFloat("v")+1)
+					if err := app.Save(r); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			bulk[i].measure(b, 0, rows, func() { insertBench(b, app, rows) })
 		}
 	}
+	for name, m := range map[string][2]meter{"create": create, "update": update, "bulk": bulk} {
+		b.ReportMetric(m[0].cpuPerRow()/m[1].cpuPerRow(), name+"-x-plain")
+		b.ReportMetric(m[0].cpuPerRow(), name+"-us-cpu")
+	}
+}
+
+func newRecord(b *testing.B, app core.App) *core.Record {
+	b.Helper()
+	coll, err := app.FindCachedCollectionByNameOrId("parents")
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := core.NewRecord(coll)
+	r.Load(map[string]any{"id": newID(b), "name": "name", "v": 1.25, "kind": "a", "tags": []string{"x"},
+		"meta": map[string]any{"text": token + token + token + token}, "seen": "2025-03-30 01:02:03.456Z", "ok": true})
+	return r
+}
+
+// BenchmarkIdle is what a worker without work costs, of one core.
+func BenchmarkIdle(b *testing.B) {
+	app := smallApp(b)
+	const span = 5 * time.Second
+	rest := func() time.Duration {
+		before := cpu(b, 0)
+		<-time.After(span)
+		return cpu(b, 0) - before
+	}
+	var without, with time.Duration
+	for b.Loop() {
+		without += rest()
+		w := started(b, app, Config{DSN: pgtest.Database(b)})
+		if err := w.WaitMirrored(deadline(b), logEnd(b, app)); err != nil {
+			b.Fatal(err)
+		}
+		rest() // the first seconds still compare and look around
+		with += rest()
+		w.Stop()
+	}
+	b.ReportMetric(100*float64(with-without)/float64(int64(b.N)*int64(span)), "%-of-a-core")
+}
+
+func tableNamed(b *testing.B, w *Worker, name string) *Table {
+	b.Helper()
+	for _, state := range w.ses.reg {
+		if state.table.Name == name {
+			return state.table
+		}
+	}
+	b.Fatalf("no table %s", name)
+	return nil
 }

@@ -8,9 +8,14 @@ import (
 	"time"
 
 	"github.com/pocketbase/pocketbase/core"
+	"github.com/pocketbase/pocketbase/tools/hook"
 )
 
 const (
+	// pollMax is how long a commit of another process may go unnoticed when nothing else happens, and pollGrowth the
+	// percentage by which the pause grows to it from Config.Poll: after about a second.
+	pollMax    = 250 * time.Millisecond
+	pollGrowth = 125
 	// observeEvery is how often the log is looked at, and a cut recorded, while PostgreSQL is away.
 	observeEvery = time.Second
 	// stopGrace is what the end of the log gets to arrive when the worker is stopped.
@@ -90,6 +95,7 @@ func (w *Worker) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	w.opened = w.place
+	w.bindNudge()
 	w.src, err = openSource(ctx, w.app)
 	return err
 }
@@ -112,6 +118,18 @@ func (w *Worker) Nudge() {
 	select {
 	case w.nudge <- struct{}{}:
 	default:
+	}
+}
+
+// bindNudge wakes the worker after each record that this process has saved. Other processes are noticed by looking.
+func (w *Worker) bindNudge() {
+	for _, after := range []*hook.TaggedHook[*core.ModelEvent]{
+		w.app.OnModelAfterCreateSuccess(), w.app.OnModelAfterUpdateSuccess(), w.app.OnModelAfterDeleteSuccess(),
+	} {
+		after.Bind(&hook.Handler[*core.ModelEvent]{Id: "firemode.pgsync.nudge", Func: func(e *core.ModelEvent) error {
+			w.Nudge()
+			return e.Next()
+		}})
 	}
 }
 
@@ -267,9 +285,11 @@ func (w *Worker) disconnect(ctx context.Context) {
 	}
 }
 
-// idle waits for a commit, a nudge or the next upkeep.
+// idle waits for a commit, a nudge or the next upkeep. The longer nothing happens, the less often it looks: waking up costs
+// a machine more than the look does.
 func (w *Worker) idle(ctx context.Context) {
-	poll := time.NewTicker(w.cfg.Poll)
+	pause := w.cfg.Poll
+	poll := time.NewTimer(pause)
 	defer poll.Stop()
 	upkeep := time.NewTimer(w.cfg.Lease / 3)
 	defer upkeep.Stop()
@@ -282,9 +302,11 @@ func (w *Worker) idle(ctx context.Context) {
 		case <-upkeep.C:
 			return
 		case <-poll.C:
-			if w.src.changed(ctx) || (w.ses.quarantined > 0 && !time.Now().Before(w.retryAt)) {
+			if w.src.changed() || (w.ses.quarantined > 0 && !time.Now().Before(w.retryAt)) {
 				return
 			}
+			pause = min(pause*pollGrowth/100, max(pollMax, w.cfg.Poll))
+			poll.Reset(pause)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Command bars reads benchmark results from standard input and holds them against the bars
-// that merging test sessions ("bars merge") or identity and secrets ("bars identity") have to
-// clear. It prints the table in Markdown.
+// that merging test sessions ("bars merge"), identity and secrets ("bars identity") or the
+// PostgreSQL mirror ("bars mirror") have to clear. It prints the table in Markdown.
 //
 // A figure that the input does not have is "not measured", never met.
 package main
@@ -71,7 +71,7 @@ type set struct {
 }
 
 // sets by their name, which is that of the make target too.
-var sets = map[string]set{"merge": {"Merging", merging}, "identity": {"Identity and secrets", identity}}
+var sets = map[string]set{"merge": {"Merging", merging}, "identity": {"Identity and secrets", identity}, "mirror": {"The PostgreSQL mirror", mirror}}
 
 var merging = []bar{
 	{what: "wire to state, W1, Go: against Yjs", want: ">= 4x per operation", name: ours, unit: applied, other: "BenchmarkPeer/yjs/ops=100000", least: 4, inverse: true, format: "%.1f µs", scale: 1e3},
@@ -146,7 +146,7 @@ func write(w io.Writer, bars []bar, all results) (unmet int) {
 func main() {
 	chosen, known := sets[strings.Join(os.Args[1:], " ")]
 	if !known {
-		fmt.Fprintln(os.Stderr, "bars: say which: bars merge or bars identity")
+		fmt.Fprintln(os.Stderr, "bars: say which: bars merge, bars identity or bars mirror")
 		os.Exit(2)
 	}
 	all, cpu, err := parse(os.Stdin)

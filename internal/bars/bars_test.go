@@ -17,6 +17,8 @@ BenchmarkGrowth/live=0-2 	 9	 1000000 ns/op
 BenchmarkGrowth/live=100000-2 	 9	 1400000 ns/op
 BenchmarkRevocationCheck-2   	    1000	   1031455 ns/op	    437611 ours-ns	    400161 stock-ns	         1.094 x-stock
 BenchmarkLoginStorm-2   	    1	   1031455 ns/op	    200.0 passed	    456.0 peak-rss-MB
+BenchmarkDrain-2   	    5	   1031455 ns/op	    0.2243 x-copy-wall	  0.2936 x-read-by-apply-cpu
+BenchmarkIdle-2   	    5	   1031455 ns/op	    0.1500 %-of-a-core
 `
 	for row, broken := range map[string]struct{ from, to string }{
 		"against Yjs":       {"3000 ns/op-applied", "6000 ns/op-applied"},
@@ -27,6 +29,9 @@ BenchmarkLoginStorm-2   	    1	   1031455 ns/op	    200.0 passed	    456.0 peak-
 		"5 operations on":   {"1400000 ns/op", "1600000 ns/op"},
 		"live revocations":  {"1.094 x-stock", "1.151 x-stock"},
 		"peak memory":       {"456.0 peak-rss-MB", "512.1 peak-rss-MB"},
+		"B2: a backlog":     {"0.2243 x-copy-wall", "0.1199 x-copy-wall"},
+		"B2: reading":       {"0.2936 x-read", "0.6100 x-read"},
+		"without work":      {"0.1500 %-of", "0.2100 %-of"},
 		"signed in":         {"200.0 passed", "199.0 passed"},
 	} {
 		if got := verdict(t, good, row); got != "met" {

@@ -1,0 +1,143 @@
+//go:build linux
+
+package pgsync
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pocketbase/dbx"
+	"github.com/pocketbase/pocketbase/core"
+)
+
+// benchRows is what one COPY of a round carries; one upsert carries batchRows.
+const (
+	benchRows = 5000
+	batchRows = 1000
+)
+
+// clockTick is the unit of /proc/<pid>/stat: USER_HZ, which is 100 on every Linux.
+const clockTick = 10 * time.Millisecond
+
+// cpu is the time on a core of this process and of one backend of PostgreSQL.
+func cpu(b *testing.B, backend uint32) time.Duration {
+	b.Helper()
+	var self syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {
+		b.Fatal(err)
+	}
+	total := time.Duration(self.Utime.Nano() + self.Stime.Nano())
+	if backend == 0 {
+		return total
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", backend))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name in between may hold spaces
+	for _, field := range bytes.Fields(after)[11:13] {
+		ticks, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		total += time.Duration(ticks) * clockTick
+	}
+	return total
+}
+
+// meter adds up what one way of doing the work costs over the rounds of a benchmark.
+type meter struct {
+	rows      int
+	cpu, wall time.Duration
+}
+
+func (m *meter) measure(b *testing.B, backend uint32, rows int, work func()) {
+	b.Helper()
+	before, began := cpu(b, backend), time.Now()
+	work()
+	m.wall += time.Since(began)
+	m.cpu += cpu(b, backend) - before
+	m.rows += rows
+}
+
+func (m *meter) cpuPerRow() float64 { return float64(m.cpu.Nanoseconds()) / 1e3 / float64(m.rows) }
+
+func (m *meter) rowsPerSecond() float64 { return float64(m.rows) / m.wall.Seconds() }
+
+// insertBench adds rows of about 900 bytes to the table parents of db, in one statement.
+func insertBench(b *testing.B, app core.App, rows int) {
+	b.Helper()
+	err := app.RunInTransaction(func(tx core.App) error {
+		run(b, tx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<{:rows})
+			INSERT INTO parents (id,name,v,kind,tags,meta,seen,ok,secret)
+			SELECT lower(printf('%s-%s-7%s-8%s-%s', hex(randomblob(4)), hex(randomblob(2)), substr(hex(randomblob(2)),2), substr(hex(randomblob(2)),2), hex(randomblob(6)))),
+			'name '||i, i*1.25, 'a', '["x"]', json_object('k',i,'text',hex(randomblob(200))), '2025-03-30 01:02:03.456Z', TRUE, {:secret} FROM n`,
+			dbx.Params{"rows": rows, "secret": token})
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// benchChanges are rows of parents as the worker would write them, with ids of their own.
+func benchChanges(b *testing.B, t *Table, rows int, seq int64) []*change {
+	b.Helper()
+	out := make([]*change, rows)
+	for i := range out {
+		img := fmt.Sprintf(`{"name":"name %d","v":%g,"kind":"a","tags":"[\"x\"]","meta":"{\"k\":%d,\"text\":\"%0400x\"}","seen":"2025-03-30 01:02:03.456Z","ok":1,"secret":"%s"}`,
+			i, float64(i)*1.25, i, i*7919, token)
+		out[i] = newChange(t, newID(b), opInsert, seq, time.Now().UnixMilli(), []byte(img))
+		if out[i].err != nil {
+			b.Fatal(out[i].err)
+		}
+	}
+	return out
+}
+
+// copyText is the text form of COPY for changes of t; backslashes and the two separators are escaped.
+func copyText(t *Table, changes []*change) []byte {
+	escape := strings.NewReplacer("\\", "\\\\", "\t", "\\t", "\n", "\\n")
+	var b bytes.Buffer
+	for _, c := range changes {
+		fmt.Fprintf(&b, "1\t%s\t%d\t%s\t\\\\x%x\tf", c.pk, c.seq, time.UnixMilli(c.at).UTC().Format(time.RFC3339Nano), c.hash)
+		for _, cell := range c.cells {
+			b.WriteByte('\t')
+			if cell == nil {
+				b.WriteString(`\N`)
+			} else {
+				escape.WriteString(&b, *cell)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
+
+// copyRows writes changes by COPY, the fastest way into a table that PostgreSQL has, in one transaction.
+func copyRows(b *testing.B, conn *pgx.Conn, table string, t *Table, changes []*change) {
+	b.Helper()
+	names := []string{"_origin", "id", "_ver", "_at", "_hash", "_stale"}
+	for i := range t.Columns {
+		names = append(names, pgIdent(t.Columns[i].Name))
+	}
+	_, err := conn.PgConn().CopyFrom(context.Background(), bytes.NewReader(copyText(t, changes)),
+		"COPY "+table+" ("+strings.Join(names, ",")+") FROM STDIN")
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func percentile(d []time.Duration, p float64) time.Duration {
+	slices.Sort(d)
+	return d[min(len(d)-1, int(p*float64(len(d))))]
+}
