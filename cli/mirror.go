@@ -155,9 +155,9 @@ func verifyProblem(r pgsync.Report) error {
 func mirrorProblem(st pgsync.Status) error {
 	switch st.State {
 	case pgsync.StateConnecting:
-		return fmt.Errorf("the mirror cannot be read: %s (check DATABASE_URL, and that PostgreSQL runs and admits this host; FireMode itself works on without it)", st.LastError)
+		return fmt.Errorf("the mirror cannot be read: %s (%s)", st.LastError, st.NextStep)
 	case pgsync.StateHeld:
-		return fmt.Errorf("the mirror is held and needs an operator: %s (if this directory is the right one: firemode mirror adopt --yes)", st.LastError)
+		return fmt.Errorf("%s (%s)", st.LastError, st.NextStep)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func parseRun(pk string) (rowRun, bool) {
 func (s *source) expand(ctx context.Context, t *Table, e *entry) ([]entry, error) {
 	r, ok := parseRun(e.pk)
 	if !ok || t.Appended == nil || len(r.group) != len(t.Appended.Group) {
-		return nil, &holdError{"drift", fmt.Sprintf("log entry %d names no run of rows", e.seq)}
+		return nil, &holdError{holdLog, fmt.Sprintf("log entry %d names no run of rows", e.seq)}
 	}
 	var where []string
 	var args []any
@@ -94,7 +94,7 @@ func (s *source) expand(ctx context.Context, t *Table, e *entry) ([]entry, error
 		return nil, fmt.Errorf("%w: appended rows: %w", errSource, err)
 	}
 	if int64(len(out)) != r.rows() {
-		return nil, &holdError{"drift", fmt.Sprintf("log entry %d names %d rows, and %d of them are there", e.seq, r.rows(), len(out))}
+		return nil, &holdError{holdLog, fmt.Sprintf("log entry %d names %d rows, and %d of them are there", e.seq, r.rows(), len(out))}
 	}
 	return out, nil
 }

@@ -54,7 +54,7 @@ func (x *txn) applyLog(ctx context.Context, src *source) error {
 			return err
 		}
 		if len(entries) == 0 || entries[0].seq != next+1 {
-			return &holdError{"gap", fmt.Sprintf("log entry %d is missing", next+1)}
+			return &holdError{holdGap, fmt.Sprintf("log entry %d is missing", next+1)}
 		}
 		if next > x.from.Seq {
 			if err := x.flush(ctx); err != nil {
@@ -142,7 +142,7 @@ func (x *txn) applyRows(ctx context.Context, run []entry) error {
 		e := &run[i]
 		t := x.reg.table(e.coll)
 		if t == nil {
-			return &holdError{"drift", fmt.Sprintf("log entry %d belongs to a table the mirror was not told of", e.seq)}
+			return &holdError{holdLog, fmt.Sprintf("log entry %d belongs to a table the mirror was not told of", e.seq)}
 		}
 		if newest[row{e.coll, e.pk}] == i && !e.bare() {
 			changes = append(changes, newChange(t, e.pk, e.op, e.seq, e.at, e.img))
@@ -164,10 +164,10 @@ func (x *txn) applyMarker(ctx context.Context, e entry) error {
 	case opBarrier:
 		next, err := decodeTable(string(e.img))
 		if err != nil {
-			return &holdError{"drift", fmt.Sprintf("barrier %d: %v", e.seq, err)}
+			return &holdError{holdLog, fmt.Sprintf("barrier %d: %v", e.seq, err)}
 		}
 		if next.Coll != e.coll {
-			return &holdError{"drift", fmt.Sprintf("barrier %d is about another table", e.seq)}
+			return &holdError{holdLog, fmt.Sprintf("barrier %d is about another table", e.seq)}
 		}
 		return x.reshape(ctx, state, next, e.seq)
 	case opDropped:
@@ -179,7 +179,7 @@ func (x *txn) applyMarker(ctx context.Context, e entry) error {
 		x.setResync(e.coll, ptr(""))
 		return nil
 	}
-	return &holdError{"drift", fmt.Sprintf("log entry %d has the unknown operation %d", e.seq, e.op)}
+	return &holdError{holdLog, fmt.Sprintf("log entry %d has the unknown operation %d", e.seq, e.op)}
 }
 
 // drop sets the table of a deleted collection aside.

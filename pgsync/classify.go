@@ -32,7 +32,7 @@ var errFenced = errors.New("position or lease is held by another node")
 
 // holdError stops the worker in a visible state until the reason is gone.
 type holdError struct {
-	reason string // fork, gap, drift, ...
+	reason string // one of the constants hold...
 	detail string
 }
 

@@ -42,6 +42,7 @@ var (
 	sqlColumns          = statement("columns")
 	sqlGuards           = statement("guards")
 	sqlDiscontinuity    = statement("add_discontinuity")
+	sqlDiscontinuities  = statement("discontinuities")
 	sqlLastJournaled    = statement("last_journaled")
 )
 
@@ -69,10 +70,10 @@ func migrateControl(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if n, err := strconv.Atoi(version); err != nil || n < minServerVersion {
-		return &holdError{"version", "PostgreSQL " + version + " is older than 14"}
+		return &holdError{holdVersion, "PostgreSQL " + version + " is older than 14"}
 	}
 	if encoding != "UTF8" {
-		return &holdError{"encoding", "the database encoding is " + encoding + ", not UTF8"}
+		return &holdError{holdEncoding, "the database encoding is " + encoding + ", not UTF8"}
 	}
 	steps, err := migrations()
 	if err != nil {
@@ -153,11 +154,11 @@ func applied(ctx context.Context, conn *pgx.Conn, steps []migration) (int, error
 		return 0, err
 	}
 	if len(sums) > len(steps) {
-		return 0, &holdError{"newer", "the mirror was migrated by a newer FireMode"}
+		return 0, &holdError{holdNewer, "the mirror was migrated by a newer FireMode"}
 	}
 	for i, sum := range sums {
 		if sum != steps[i].sha256 {
-			return 0, &holdError{"drift", "migration " + steps[i].name + " differs from the one that was applied"}
+			return 0, &holdError{holdControl, "migration " + steps[i].name + " differs from the one that was applied"}
 		}
 	}
 	return len(sums), nil

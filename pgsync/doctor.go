@@ -43,7 +43,39 @@ func Examine(ctx context.Context, app core.App, dsn string) []Check {
 	if err != nil {
 		return append(checks, Check{"mirror", false, publicText(err), "run firemode migrate up"})
 	}
-	return append(checks, examineState(st)...)
+	checks = append(checks, examineState(st)...)
+	if st.State == StateConnecting {
+		return checks // there is no mirror to have a history
+	}
+	history, err := examineHistory(ctx, app, conn)
+	if err != nil {
+		return append(checks, Check{"history", false, publicText(err), nextStep(err)})
+	}
+	return append(checks, history)
+}
+
+// examineHistory says whether the journal is one continuous log. A break is a fact of the past, and no fault.
+func examineHistory(ctx context.Context, app core.App, conn *pgx.Conn) (Check, error) {
+	src, err := openSource(ctx, app)
+	if err != nil {
+		return Check{}, err
+	}
+	defer src.close()
+	sourceID, err := src.id(ctx)
+	if err != nil {
+		return Check{}, err
+	}
+	var breaks int
+	var kind string
+	var at time.Time
+	if err := conn.QueryRow(ctx, sqlDiscontinuities, sourceID).Scan(&breaks, &kind, &at); err != nil {
+		return Check{}, err
+	}
+	detail := "one continuous log"
+	if breaks > 0 {
+		detail = fmt.Sprintf("%d breaks, the last on %s (%s); fm_sync.discontinuity lists them", breaks, at.UTC().Format(time.DateOnly), kind)
+	}
+	return Check{"history", true, detail, ""}, nil
 }
 
 // examineServer asks PostgreSQL about itself.
@@ -89,9 +121,9 @@ func examineState(st Status) []Check {
 	case StateStopped:
 		fed = Check{"worker", false, "no server feeds the mirror", "start firemode serve"}
 	case StateHeld:
-		fed = Check{"worker", false, "held: " + st.LastError, "if this directory is the right one: firemode mirror adopt --yes"}
+		fed = Check{"worker", false, "held: " + st.LastError, st.NextStep}
 	case StateConnecting:
-		fed = Check{"worker", false, st.LastError, "start firemode serve, which makes the mirror"}
+		fed = Check{"worker", false, st.LastError, st.NextStep}
 	}
 	checks := []Check{fed}
 	if st.State == StateConnecting {

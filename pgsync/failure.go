@@ -33,7 +33,7 @@ func (w *Worker) failed(ctx context.Context, err error) time.Duration {
 	case kind == classDrift && w.failures > 1, kind == classPermission, kind == classUnknown, kind == classData:
 		state, wait = StateHeld, w.cfg.HoldRetry
 	}
-	w.setState(state, publicText(err))
+	w.setState(state, err)
 	w.report(err, state)
 	return wait
 }

@@ -39,11 +39,11 @@ func checkFork(pos Pos, h head) error {
 	case h.anchor != nil && *h.anchor == pos.Nonce:
 		return nil
 	case h.anchor != nil:
-		return &holdError{"fork", "entry " + strconv.FormatInt(pos.Seq, 10) + " of the log is not the one that was mirrored"}
+		return &holdError{holdFork, "entry " + strconv.FormatInt(pos.Seq, 10) + " of the log is not the one that was mirrored"}
 	case h.first > pos.Seq:
-		return &holdError{"gap", "entries after " + strconv.FormatInt(pos.Seq, 10) + " are no longer in the log"}
+		return &holdError{holdGap, "entries after " + strconv.FormatInt(pos.Seq, 10) + " are no longer in the log"}
 	}
-	return &holdError{"fork", "the log ends before entry " + strconv.FormatInt(pos.Seq, 10) + ", which was mirrored"}
+	return &holdError{holdFork, "the log ends before entry " + strconv.FormatInt(pos.Seq, 10) + ", which was mirrored"}
 }
 
 // checkLog holds when the log is not the one that was mirrored, unless it is and has only lost its newest entries.

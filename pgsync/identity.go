@@ -34,10 +34,10 @@ func (w *Worker) checkFile() error {
 	}
 	now, err := identify(w.app.DataDir())
 	if err != nil {
-		return &holdError{"replaced", "data.db cannot be found: " + err.Error()}
+		return &holdError{holdReplaced, "data.db cannot be found: " + err.Error()}
 	}
 	if now.place != w.opened {
-		return &holdError{"replaced", "data.db is another file than the one that was opened: restart FireMode"}
+		return &holdError{holdReplaced, "data.db is another file than the one that was opened"}
 	}
 	w.fileSeenAt = time.Now()
 	return nil

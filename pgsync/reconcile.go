@@ -21,7 +21,7 @@ func (s *session) reconcile(ctx context.Context, src *source, coll string) error
 	state := s.reg[coll]
 	cursor, err := readCursor(*state.resync)
 	if err != nil {
-		return &holdError{"drift", err.Error()}
+		return &holdError{holdControl, err.Error()}
 	}
 	chunk, err := src.chunk(ctx, state.table, cursor)
 	if err != nil {

@@ -60,7 +60,7 @@ func openSession(ctx context.Context, cfg Config, src *source, who identity, tak
 		return nil, err
 	}
 	if sourceID == "" {
-		return nil, &holdError{"unarmed", "the database is not armed: run the migrations and Arm"}
+		return nil, errUnarmed
 	}
 	conn, err := dial(ctx, cfg)
 	if err != nil {

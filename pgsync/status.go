@@ -49,9 +49,13 @@ type Status struct {
 	LogBytes    int64            `json:"log_bytes"`     // of the log in SQLite, about; 0 before the first look
 	LogBytesMax int64            `json:"log_bytes_max"` // above it, the oldest images are dropped
 	LastError   string           `json:"last_error,omitempty"`
+	NextStep    string           `json:"next_step,omitempty"` // what an operator does about it
 	LastApplied time.Time        `json:"last_applied,omitzero"`
 	CheckedAt   time.Time        `json:"checked_at"`
 }
+
+// errNoMirror says that no worker has been here yet.
+var errNoMirror = errors.New("PostgreSQL holds no mirror of this database yet")
 
 // stalledAfter without progress is an alarm of its own: a mirror can stand still without any error.
 const stalledAfter = time.Minute
@@ -74,12 +78,12 @@ func (w *Worker) Status() Status {
 	return st
 }
 
-func (w *Worker) setState(state State, lastError string) {
+func (w *Worker) setState(state State, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.status.State, w.status.CheckedAt = state, time.Now()
-	if lastError != "" || state == StateLive {
-		w.status.LastError = lastError
+	if err != nil || state == StateLive {
+		w.status.LastError, w.status.NextStep = publicText(err), nextStep(err)
 	}
 }
 
@@ -145,7 +149,7 @@ func ReadStatus(ctx context.Context, app core.App, dsn string) (Status, error) {
 	}
 	pos, err := st.readPosition(ctx, cfg, sourceID)
 	if err != nil {
-		st.LastError = publicText(err)
+		st.LastError, st.NextStep = publicText(err), nextStep(err)
 	}
 	h, errHead := src.head(ctx, pos.Seq)
 	if errHead != nil {
@@ -154,7 +158,7 @@ func ReadStatus(ctx context.Context, app core.App, dsn string) (Status, error) {
 	st.measure(h, time.Now())
 	if err == nil {
 		if fork := checkFork(pos, h); fork != nil {
-			st.State, st.LastError = StateHeld, fork.Error()
+			st.State, st.LastError, st.NextStep = StateHeld, fork.Error(), nextStep(fork)
 		}
 	}
 	return st, nil
@@ -169,7 +173,7 @@ func (st *Status) readPosition(ctx context.Context, cfg Config, sourceID string)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	if sourceID == "" {
-		return pos, errors.New("the database is not armed yet")
+		return pos, errUnarmed
 	}
 	var origin int16
 	var node *string
@@ -178,11 +182,11 @@ func (st *Status) readPosition(ctx context.Context, cfg Config, sourceID string)
 		&st.QuarantineRows, &st.ResyncTables, &st.LastApplied)
 	switch {
 	case classify(err) == classDrift:
-		return pos, errors.New("PostgreSQL holds no mirror yet")
+		return pos, errNoMirror
 	case err != nil:
 		return pos, fmt.Errorf("read position: %w", err)
 	case !found:
-		return pos, errors.New("PostgreSQL holds no mirror of this database yet")
+		return pos, errNoMirror
 	}
 	st.Epoch, st.Position = pos.Epoch, pos.Seq
 	switch {

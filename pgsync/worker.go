@@ -159,9 +159,9 @@ func (w *Worker) run(ctx context.Context) {
 			w.disconnect(ctx)
 		}
 		w.saveHint(ctx)
-		w.setState(StateStopped, "")
+		w.setState(StateStopped, nil)
 	}()
-	w.setState(StateConnecting, "")
+	w.setState(StateConnecting, nil)
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	defer context.AfterFunc(ctx, func() {
@@ -201,7 +201,7 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		w.ses, w.retryAt = ses, time.Time{}
-		w.setState(w.liveState(), "")
+		w.setState(w.liveState(), nil)
 		return true, nil
 	}
 	h, err := w.src.head(ctx, w.ses.pos.Seq)
@@ -249,7 +249,7 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 		}
 		w.observe(h)
 	}
-	w.setState(w.liveState(), "")
+	w.setState(w.liveState(), nil)
 	return worked, nil
 }
 
