@@ -224,11 +224,12 @@ func (f *facts) check(text string) (found []string) {
 
 // ordinaryWords may stand in code type without being names of the schema.
 var ordinaryWords = []string{
-	"uuid", "text", "numeric", "bigint", "boolean", "bytea", "jsonb", "jsonb_path_ops", "timestamptz", // types and classes of PostgreSQL
+	"uuid", "text", "numeric", "bigint", "boolean", "bytea", "jsonb", "jsonb_path_ops", "timestamptz", "tstzrange", // types and classes of PostgreSQL
 }
 
 // mirrorNames exist in PostgreSQL only.
-var mirrorNames = []string{"fm_mirror", "fm_sync", "fm_sync.discontinuity", "_origin", "_ver", "_at", "_hash", "_stale"}
+var mirrorNames = []string{"fm_mirror", "fm_hist", "fm_sync", "fm_sync.journal", "fm_sync.discontinuity", "journal_past",
+	"_origin", "_ver", "_at", "_hash", "_stale", "_ver_to", "_op", "_valid"}
 
 // known says whether name, or both halves of collection.field, exist.
 func (f *facts) known(name string) bool {

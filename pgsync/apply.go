@@ -188,7 +188,14 @@ func (x *txn) drop(ctx context.Context, coll string, seq int64) error {
 	if t == nil {
 		return nil
 	}
-	err := x.longer(ctx, func(ctx context.Context) error { return setTableAside(ctx, x.s.conn, t, seq) })
+	err := x.longer(ctx, func(ctx context.Context) error {
+		if past := t.history(); past != nil {
+			if err := setTableAside(ctx, x.s.conn, past, seq); err != nil {
+				return err
+			}
+		}
+		return setTableAside(ctx, x.s.conn, t, seq)
+	})
 	if err != nil {
 		return err
 	}
@@ -213,13 +220,17 @@ func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq in
 	}
 	cursor := state.resync
 	if resync || state.table == nil {
-		// The stored hashes vouch for values that are gone. Rows of a mirror that was there before this one count from
-		// another beginning: whatever comes next is newer than they are.
-		tag, err := x.s.conn.Exec(ctx, "UPDATE "+next.pgName()+" SET _hash = ''::bytea, _ver = 0 WHERE _origin = $1", x.s.origin)
+		// The stored hashes vouch for values that are gone.
+		tag, err := x.s.conn.Exec(ctx, "UPDATE "+next.pgName()+" SET _hash = ''::bytea WHERE _origin = $1", x.s.origin)
 		if err != nil {
 			return err
 		}
 		resync = resync || tag.RowsAffected() > 0
+	}
+	if state.table == nil {
+		if err := x.countOn(ctx, next); err != nil {
+			return err
+		}
 	}
 	if resync {
 		cursor = ptr("")
@@ -228,6 +239,22 @@ func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq in
 	x.batch.Queue(sqlSaveShape, x.s.origin, next.Coll, next.encode(), cursor)
 	x.s.guardsDue = true
 	return nil
+}
+
+// countOn begins a new epoch when there are rows or a history of a mirror that was there before this one: whatever comes next
+// is newer than they are, and what happened in between was not seen.
+func (x *txn) countOn(ctx context.Context, t *Table) error {
+	query := "SELECT coalesce(max(_ver), 0) FROM " + t.pgName() + " WHERE _origin = $1"
+	if past := t.history(); past != nil {
+		query = "SELECT greatest((" + query + "), (SELECT coalesce(max(_ver_to), 0) FROM " + past.pgName() + " WHERE _origin = $1))"
+	}
+	var newest int64
+	if err := x.s.conn.QueryRow(ctx, query, x.s.origin).Scan(&newest); err != nil || newest < x.to.Epoch<<epochShift {
+		return err
+	}
+	x.to.Epoch = newest>>epochShift + 1
+	_, err := x.s.conn.Exec(ctx, "UPDATE fm_sync.origin SET epoch = $2 WHERE origin = $1", x.s.origin, x.to.Epoch)
+	return err
 }
 
 // longer runs schema changes under their own time limit.

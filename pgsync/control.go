@@ -44,6 +44,7 @@ var (
 	sqlDiscontinuity    = statement("add_discontinuity")
 	sqlDiscontinuities  = statement("discontinuities")
 	sqlLastJournaled    = statement("last_journaled")
+	sqlKeepers          = statement("keepers")
 )
 
 func statement(name string) string {
@@ -80,7 +81,8 @@ func migrateControl(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	var schemas bool
-	if err := conn.QueryRow(ctx, `SELECT to_regnamespace('fm_sync') IS NOT NULL AND to_regnamespace('fm_mirror') IS NOT NULL`).
+	if err := conn.QueryRow(ctx, `SELECT to_regnamespace('fm_sync') IS NOT NULL AND to_regnamespace('fm_mirror') IS NOT NULL
+		AND to_regnamespace('fm_hist') IS NOT NULL`).
 		Scan(&schemas); err != nil {
 		return err
 	}
@@ -99,6 +101,7 @@ func migrateControl(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := tx.Exec(ctx, `DO $$ BEGIN
 		  IF to_regnamespace('fm_sync') IS NULL THEN CREATE SCHEMA fm_sync; END IF;
 		  IF to_regnamespace('fm_mirror') IS NULL THEN CREATE SCHEMA fm_mirror; END IF;
+		  IF to_regnamespace('fm_hist') IS NULL THEN CREATE SCHEMA fm_hist; END IF;
 		END $$;
 		CREATE TABLE IF NOT EXISTS fm_sync.migration (
 		  version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, at timestamptz NOT NULL DEFAULT now())`); err != nil {

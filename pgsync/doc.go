@@ -26,6 +26,8 @@
 //   - Passwords, token keys and hidden fields never leave SQLite. Sealed fields leave it as ciphertext; anything else in
 //     them is refused here, before it reaches the network, and again by a CHECK.
 //   - A column or table that the source drops is renamed to _dropped_<number>_..., never destroyed.
+//   - Rows and their superseded versions in fm_hist show every state that was ever visible, by position and by time, without
+//     holes. Versions folded away within a batch never were; the journal has them. Nothing here deletes from either.
 //
 // # States
 //

@@ -90,9 +90,9 @@ func examineServer(ctx context.Context, conn *pgx.Conn) ([]Check, error) {
 		return nil, err
 	}
 	skew := now.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
-	rights := Check{"rights", mayUse, "may use fm_sync and fm_mirror", "GRANT USAGE, CREATE ON SCHEMA fm_sync, fm_mirror TO the role of DATABASE_URL, or make it their owner"}
+	rights := Check{"rights", mayUse, "may use fm_sync, fm_mirror and fm_hist", "GRANT USAGE, CREATE ON SCHEMA fm_sync, fm_mirror, fm_hist TO the role of DATABASE_URL, or make it their owner"}
 	if !schemas {
-		rights = Check{"rights", mayCreate, "may make the schemas fm_sync and fm_mirror", "GRANT CREATE ON DATABASE to the role of DATABASE_URL"}
+		rights = Check{"rights", mayCreate, "may make the schemas fm_sync, fm_mirror and fm_hist", "GRANT CREATE ON DATABASE to the role of DATABASE_URL"}
 	}
 	if !rights.OK {
 		rights.Detail = "not: " + rights.Detail

@@ -12,7 +12,8 @@ import (
 )
 
 // A value of the operation log that was erased in SQLite must not stay in an older image of its row or of the document
-// made from it: neither in the log of changes, which may wait for PostgreSQL for days, nor in PostgreSQL's journal.
+// made from it: neither in the log of changes, which may wait for PostgreSQL for days, nor in PostgreSQL's journal, nor in
+// its history.
 
 // flagErased is the flag in crdt_ops.q of an operation whose value was erased.
 const flagErased = 32
@@ -85,14 +86,47 @@ func (x *txn) eraseJournal(t *Table, rows []*change) {
 			pks, docs, before = append(pks, c.pk), append(docs, doc), max(before, c.seq)
 		}
 	}
-	sessions := ""
-	for coll, state := range x.reg {
+	if len(pks) == 0 {
+		return
+	}
+	x.batch.Queue(sqlEraseRows, x.s.origin, x.to.Epoch, before, t.Coll, pks)
+	if sessions := x.sessions(); sessions != nil {
+		x.batch.Queue(sqlEraseDocuments, x.s.origin, x.to.Epoch, before, sessions.Coll, docs)
+	}
+	x.erased.docs, x.erased.before = append(x.erased.docs, docs...), max(x.erased.before, before)
+}
+
+// erasure is what a transaction has to take out of the history.
+type erasure struct {
+	docs   []string
+	before int64 // number of the log entry from which on the document is without the values
+}
+
+// sessions is the table whose documents are made from the operation log.
+func (x *txn) sessions() *Table {
+	for _, state := range x.reg {
 		if state.table != nil && state.table.Name == collections.TestSessions {
-			sessions = coll
+			return state.table
 		}
 	}
-	if len(pks) > 0 {
-		x.batch.Queue(sqlEraseRows, x.s.origin, x.to.Epoch, before, t.Coll, pks)
-		x.batch.Queue(sqlEraseDocuments, x.s.origin, x.to.Epoch, before, sessions, docs)
+	return nil
+}
+
+// uuidPattern is isUUID in SQL.
+const uuidPattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+// eraseHistory empties the documents of superseded versions that held an erased value. It comes last in a transaction: the
+// version that holds the value until then becomes one only when its row is written.
+func (x *txn) eraseHistory() {
+	past := x.sessions().history()
+	if len(x.erased.docs) == 0 || past == nil || past.column(collections.FieldSessionData) == nil {
+		return
 	}
+	key := "d.key"
+	if past.UUID { // only a UUID may be cast to one
+		key = "CASE WHEN d.key ~ '" + uuidPattern + "' THEN d.key::uuid END"
+	}
+	x.batch.Queue(fmt.Sprintf(`UPDATE %s h SET %[2]s = NULL FROM fm_mirror.%s d
+		WHERE d._origin = $1 AND d.id = ANY ($3::text[]) AND h._origin = $1 AND h.id = %s AND h._ver < $2 AND h.%[2]s IS NOT NULL`,
+		past.pgName(), collections.FieldSessionData, collections.TableCRDTDocs, key), x.s.origin, x.ver(x.erased.before), x.erased.docs)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // A value that was erased in SQLite is in no older image either: not in the log that waits for PostgreSQL, not in its
-// journal, whether it was carried before the erasure or not.
+// journal and not in its history, whether it was carried before the erasure or not.
 func TestErasedValuesLeaveNoImage(t *testing.T) {
 	t.Parallel()
 	for name, carriedBefore := range map[string]bool{"carried before": true, "waiting": false} {
@@ -39,6 +39,8 @@ func TestErasedValuesLeaveNoImage(t *testing.T) {
 			w := manual(t, app, Config{DSN: dsn})
 			if carriedBefore {
 				drain(t, w)
+				run(t, app, `UPDATE test_sessions SET session_name='Yearly', session_data='{"remark":"Jane Citizen","n":2}'`, nil)
+				drain(t, w)
 			}
 			run(t, app, "INSERT INTO crdt_redactions (doc,n,by_n) VALUES (7,1,2)", nil)
 			run(t, app, `UPDATE crdt_ops SET q = q | 32, line = CAST('{"v":{"$redacted":"x"}}' AS BLOB) WHERE doc = 7 AND n = 1`, nil)
@@ -59,7 +61,30 @@ func TestErasedValuesLeaveNoImage(t *testing.T) {
 			if got := one[string](t, conn, "SELECT line FROM fm_mirror.crdt_ops WHERE n = 1"); got != `{"v":{"$redacted":"x"}}` {
 				t.Errorf("mirrored line: got %s", got)
 			}
+			// Two versions with the value were superseded, one before the redaction and one by it.
+			versions := 0
+			if carriedBefore {
+				versions = 2
+			}
+			const stood = "SELECT count(*)::int FROM fm_hist.test_sessions h WHERE session_name IN ('Annual', 'Yearly') AND to_jsonb(h)::text LIKE $1"
+			if got := one[int](t, conn, stood, "%"); got != versions {
+				t.Errorf("%d superseded versions, want %d", got, versions)
+			}
+			if got := one[int](t, conn, stood, "%Jane%"); got != 0 {
+				t.Errorf("%d superseded versions hold the value", got)
+			}
+			run(t, app, `UPDATE test_sessions SET session_data = '{"remark":"later"}' WHERE id = {:s}`, p)
+			drain(t, w)
+			run(t, app, `UPDATE test_sessions SET session_data = '{"remark":"last"}' WHERE id = {:s}`, p)
+			drain(t, w)
+			if got := one[int](t, conn, stood, "%later%"); got != 1 {
+				t.Errorf("a version from after the redaction: %d in the history, want 1", got)
+			}
 			// The control: the search finds the value where it still is.
+			pgExec(t, conn, `UPDATE fm_hist.test_sessions SET session_data = '{"remark":"Jane"}'`)
+			if one[int](t, conn, stood, "%Jane%") == 0 {
+				t.Error("the search does not find the value")
+			}
 			if _, err := conn.Exec(t.Context(), "UPDATE fm_sync.journal SET img = json_build_object('x', 'Jane') WHERE seq = (SELECT min(seq) FROM fm_sync.journal)", pgx.QueryExecModeExec); err != nil {
 				t.Fatal(err)
 			}

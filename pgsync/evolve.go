@@ -18,6 +18,24 @@ func evolve(ctx context.Context, conn *pgx.Conn, prev, next *Table, seq int64) (
 	if _, err := conn.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
 		return false, err
 	}
+	if resync, err = evolveTable(ctx, conn, prev, next, seq); err != nil {
+		return false, err
+	}
+	if past := next.history(); past != nil {
+		// What a history lacks is nowhere else, so there is nothing to compare it with.
+		if _, err := evolveTable(ctx, conn, prev.history(), past, seq); err != nil {
+			return false, err
+		}
+		if err := keepHistory(ctx, conn, next); err != nil {
+			return false, err
+		}
+	}
+	_, err = conn.Exec(ctx, "SET CONSTRAINTS ALL DEFERRED")
+	return resync, err
+}
+
+// evolveTable changes one table of PostgreSQL, rows or history.
+func evolveTable(ctx context.Context, conn *pgx.Conn, prev, next *Table, seq int64) (resync bool, err error) {
 	if prev != nil && prev.Name != next.Name {
 		if err := renameTable(ctx, conn, prev, next); err != nil {
 			return false, err
@@ -28,7 +46,7 @@ func evolve(ctx context.Context, conn *pgx.Conn, prev, next *Table, seq int64) (
 		return false, err
 	}
 	fresh := len(have) == 0
-	if !fresh && (have["id"] != next.idType() || slices.ContainsFunc(systemColumns, func(c string) bool { return have[c] == "" })) {
+	if !fresh && (have["id"] != next.idType() || slices.ContainsFunc(next.systemColumns(), func(c string) bool { return have[c] == "" })) {
 		// The keys of all rows change their type, or it is no table of ours: keep it aside and fill a new one.
 		if err := setTableAside(ctx, conn, next, seq); err != nil {
 			return false, err
@@ -42,7 +60,7 @@ func evolve(ctx context.Context, conn *pgx.Conn, prev, next *Table, seq int64) (
 		// A table that should have been there is not: its rows are gone as well.
 		resync = prev != nil
 		have = map[string]string{}
-		for _, name := range systemColumns {
+		for _, name := range next.systemColumns() {
 			have[name] = ""
 		}
 	}
@@ -50,11 +68,7 @@ func evolve(ctx context.Context, conn *pgx.Conn, prev, next *Table, seq int64) (
 	if err != nil {
 		return false, err
 	}
-	if err := evolveGuards(ctx, conn, next, fresh); err != nil {
-		return false, err
-	}
-	_, err = conn.Exec(ctx, "SET CONSTRAINTS ALL DEFERRED")
-	return resync || changed, err
+	return resync || changed, evolveGuards(ctx, conn, next, fresh)
 }
 
 func renameTable(ctx context.Context, conn *pgx.Conn, prev, next *Table) error {
@@ -91,6 +105,9 @@ func setTableAside(ctx context.Context, conn *pgx.Conn, t *Table, seq int64) err
 		if _, err := conn.Exec(ctx, "ALTER TABLE "+k.Table+" DROP CONSTRAINT "+k.Name); err != nil {
 			return fmt.Errorf("drop foreign key %s: %w", k.Name, err)
 		}
+	}
+	if err := dropKeepers(ctx, conn, t, ""); err != nil {
+		return err
 	}
 	// Names of indexes are unique in the schema; the next table of this name needs them.
 	guards, err := guardsOf(ctx, conn, t)
@@ -173,7 +190,7 @@ func evolveColumns(ctx context.Context, conn *pgx.Conn, prev, next *Table, have 
 		if exists {
 			continue
 		}
-		if err := alter("ADD COLUMN %s %s", pgIdent(c.Name), c.pgColumn()); err != nil {
+		if err := alter("ADD COLUMN %s %s", pgIdent(c.Name), next.columnType(c)); err != nil {
 			return false, err
 		}
 		have[c.Name] = c.pgType()
@@ -275,7 +292,7 @@ func tryStatement(ctx context.Context, conn *pgx.Conn, sql string) error {
 }
 
 func columnsOf(ctx context.Context, conn *pgx.Conn, t *Table) (map[string]string, error) {
-	rows, err := conn.Query(ctx, sqlColumns, t.Name)
+	rows, err := conn.Query(ctx, sqlColumns, t.Name, t.schema())
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +306,7 @@ func columnsOf(ctx context.Context, conn *pgx.Conn, t *Table) (map[string]string
 }
 
 func guardsOf(ctx context.Context, conn *pgx.Conn, t *Table) (map[string]bool, error) {
-	rows, err := conn.Query(ctx, sqlGuards, t.Name)
+	rows, err := conn.Query(ctx, sqlGuards, t.Name, t.schema())
 	if err != nil {
 		return nil, err
 	}

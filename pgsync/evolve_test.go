@@ -128,7 +128,7 @@ func TestSchemaChangesAreFollowed(t *testing.T) {
 	}
 }
 
-func mustCollection(t *testing.T, app core.App, name string) *core.Collection {
+func mustCollection(t testing.TB, app core.App, name string) *core.Collection {
 	t.Helper()
 	c, err := app.FindCollectionByNameOrId(name)
 	if err != nil {

@@ -35,6 +35,9 @@ func (s *session) reconcile(ctx context.Context, src *source, coll string) error
 		return err
 	}
 	changes := differences(state.table, chunk, have)
+	if err := s.recall(ctx, state.table, changes, have); err != nil {
+		return err
+	}
 	return s.withSalvage(ctx, s.pos, 0, func(x *txn) error {
 		if err := x.write(ctx, changes); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 	"firemode/internal/pgtest"
 )
 
-// A role that owns the two schemas needs nothing else: it may not even create schemas in the database.
+// A role that owns the three schemas needs nothing else: it may not even create schemas in the database.
 func TestMirrorRoleNeedsOnlyItsSchemas(t *testing.T) {
 	t.Parallel()
 	app := smallApp(t)
@@ -26,6 +26,7 @@ func TestMirrorRoleNeedsOnlyItsSchemas(t *testing.T) {
 	})
 	pgExec(t, admin, "CREATE SCHEMA fm_sync AUTHORIZATION fm_sync")
 	pgExec(t, admin, "CREATE SCHEMA fm_mirror AUTHORIZATION fm_sync")
+	pgExec(t, admin, "CREATE SCHEMA fm_hist AUTHORIZATION fm_sync")
 	if err := w.WaitMirrored(deadline(t), logEnd(t, app)); err != nil {
 		t.Fatalf("%v; status %+v", err, w.Status())
 	}

@@ -8,23 +8,39 @@ import (
 	"slices"
 	"strings"
 
+	"firemode/collections"
+
 	"github.com/jackc/pgx/v5"
 )
 
 // Schemas of the mirror.
 const (
-	schemaMirror = "fm_mirror"
-	droppedMark  = "_dropped_"
-	guardPrefix  = "fm_" // of every constraint and index that the mirror makes and may drop again
-	identMax     = 63    // bytes of a PostgreSQL name; longer ones are cut silently
+	schemaMirror  = "fm_mirror"
+	schemaHistory = "fm_hist"
+	droppedMark   = "_dropped_"
+	guardPrefix   = "fm_" // of every constraint and index that the mirror makes and may drop again
+	identMax      = 63    // bytes of a PostgreSQL name; longer ones are cut silently
 )
 
-// System columns of a mirrored table. They start with an underscore because a PocketBase field could be called origin.
-var systemColumns = []string{"_origin", "id", "_ver", "_at", "_hash", "_stale"}
+// System columns of a mirrored table and of its history. They start with an underscore because a PocketBase field could be
+// called origin.
+var (
+	mirrorColumns  = []string{"_origin", "id", "_ver", "_at", "_hash", "_stale"}
+	historyColumns = []string{"_origin", "id", "_ver", "_ver_to", "_op", "_valid"}
+)
+
+func (t *Table) systemColumns() []string {
+	if t.past {
+		return historyColumns
+	}
+	return mirrorColumns
+}
 
 func pgIdent(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-func (t *Table) pgName() string { return pgx.Identifier{schemaMirror, t.Name}.Sanitize() }
+func (t *Table) schema() string { return choose(t.past, schemaHistory, schemaMirror) }
+
+func (t *Table) pgName() string { return pgx.Identifier{t.schema(), t.Name}.Sanitize() }
 
 func (t *Table) idType() string {
 	if t.UUID {
@@ -91,8 +107,24 @@ func (c *Column) readExpr() string {
 	return name + "::text"
 }
 
+// shapedLike says whether a table with these columns, by type, can take the rows of t.
+func (t *Table) shapedLike(have map[string]string) bool {
+	ok := have["id"] == t.idType()
+	for i := range t.Columns {
+		ok = ok && have[t.Columns[i].Name] == t.Columns[i].pgType()
+	}
+	for _, name := range t.systemColumns() {
+		ok = ok && have[name] != ""
+	}
+	return ok
+}
+
 // createTable makes the table with its system columns only; the others are added one by one, new table or old.
 func (t *Table) createTable() string {
+	if t.past {
+		return fmt.Sprintf(`CREATE TABLE %s (_origin smallint NOT NULL, id %s%s NOT NULL, _ver bigint NOT NULL, _ver_to bigint NOT NULL,
+			_op smallint NOT NULL, _valid tstzrange NOT NULL)`, t.pgName(), t.idType(), choose(t.UUID, "", ` COLLATE "C"`))
+	}
 	return fmt.Sprintf(`CREATE TABLE %s (_origin smallint NOT NULL, id %s%s NOT NULL, _ver bigint NOT NULL,
 		_at timestamptz NOT NULL, _hash bytea NOT NULL, _stale boolean NOT NULL DEFAULT false, PRIMARY KEY (_origin, id))`,
 		t.pgName(), t.idType(), choose(t.UUID, "", ` COLLATE "C"`))
@@ -107,13 +139,17 @@ type guard struct {
 
 // newGuard names a guard after table, columns and content, so that a changed one has another name.
 func newGuard(t *Table, kind string, constraint bool, columns []string, body string) guard {
+	return guard{name: t.nameFor(kind, columns, body), constraint: constraint, body: body}
+}
+
+func (t *Table) nameFor(kind string, columns []string, body string) string {
 	sum := sha256.Sum256([]byte(t.Coll + "\x00" + kind + "\x00" + body))
 	tail := "_" + hex.EncodeToString(sum[:4])
-	name := guardPrefix + kind + "_" + t.Name + "_" + strings.Join(columns, "_")
+	name := guardPrefix + strings.Join(append([]string{kind, t.Name}, columns...), "_")
 	for len(name)+len(tail) > identMax {
 		name = name[:len(name)-1]
 	}
-	return guard{name: strings.ToValidUTF8(name, "") + tail, constraint: constraint, body: body}
+	return strings.ToValidUTF8(name, "") + tail
 }
 
 func (g guard) create(t *Table, validate bool) string {
@@ -127,13 +163,16 @@ func (g guard) create(t *Table, validate bool) string {
 
 func (g guard) drop(t *Table) string {
 	if !g.constraint {
-		return "DROP INDEX " + pgx.Identifier{schemaMirror, g.name}.Sanitize()
+		return "DROP INDEX " + pgx.Identifier{t.schema(), g.name}.Sanitize()
 	}
 	return "ALTER TABLE " + t.pgName() + " DROP CONSTRAINT " + pgIdent(g.name)
 }
 
 // guards are all checks, unique constraints and indexes of the table, without the foreign keys.
 func (t *Table) guards() []guard {
+	if t.past {
+		return t.historyGuards()
+	}
 	var out []guard
 	for i := range t.Columns {
 		c := &t.Columns[i]
@@ -159,6 +198,11 @@ func (t *Table) guards() []guard {
 		if g, ok := t.uniqueGuard(u); ok {
 			out = append(out, g)
 		}
+	}
+	if t.Name == collections.AuditLog && t.column(collections.FieldCreatedAt) != nil {
+		// Rows come in the order of their time, so a few kilobytes find a month. Partitions would need the time in the
+		// primary key: an upsert by id then finds no row of another month, and foreign keys to the id have no target.
+		out = append(out, newGuard(t, "brin", false, []string{collections.FieldCreatedAt}, "USING brin ("+collections.FieldCreatedAt+")"))
 	}
 	return out
 }
@@ -243,9 +287,10 @@ func (t *Table) foreignKeys(reg registry) []foreignKey {
 
 // upsert writes any number of rows in one statement. Every value travels as text and is cast here, so that a poison
 // value is a data error of PostgreSQL and never one of the driver. No join against mirror tables: such plans, cached
-// while a table is empty, become quadratic.
+// while a table is empty, become quadratic. A row that has these values already keeps its version, however it was written
+// again: the history must have neither a hole nor a version that changed nothing.
 func (t *Table) upsert() string {
-	var into, from, params, names, set []string
+	var into, from, params, names, set, old, written []string
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		name := pgIdent(c.Name)
@@ -254,10 +299,13 @@ func (t *Table) upsert() string {
 		params = append(params, fmt.Sprintf("$%d::text[]", i+6))
 		names = append(names, fmt.Sprintf("c%d", i))
 		set = append(set, name+" = excluded."+name)
+		old, written = append(old, "m."+name), append(written, "excluded."+name)
 	}
-	for _, name := range []string{"_ver", "_at", "_hash", "_stale"} {
-		set = append(set, name+" = excluded."+name)
+	for _, name := range []string{"_ver", "_at"} {
+		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN m._hash = excluded._hash OR (%[2]s) IS NOT DISTINCT FROM (%[3]s) THEN m.%[1]s ELSE excluded.%[1]s END",
+			name, strings.Join(old, ", "), strings.Join(written, ", ")))
 	}
+	set = append(set, "_hash = excluded._hash", "_stale = excluded._stale")
 	return fmt.Sprintf(`INSERT INTO %s AS m (_origin, id, _ver, _at, _hash, %s)
 SELECT $1, r.id::%s, r.ver, to_timestamp(r.at / 1000.0), r.hash, %s
   FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bytea[], %s) AS r (id, ver, at, hash, %s)

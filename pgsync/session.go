@@ -199,12 +199,11 @@ func (s *session) checkShapes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		ok := have["id"] == t.idType()
-		for i := range t.Columns {
-			ok = ok && have[t.Columns[i].Name] == t.Columns[i].pgType()
-		}
-		for _, name := range systemColumns {
-			ok = ok && have[name] != ""
+		ok := t.shapedLike(have)
+		if ok {
+			if ok, err = historyKept(ctx, s.conn, t, have); err != nil {
+				return err
+			}
 		}
 		if !ok {
 			wrong = append(wrong, coll)

@@ -58,6 +58,7 @@ type Table struct {
 
 	once sync.Once
 	rows rowForm // see form
+	past bool    // it is the table of superseded versions
 }
 
 // Unique is a unique index, with the conditions of a partial one.

@@ -33,6 +33,7 @@ type txn struct {
 	salvaging   bool
 	quarantined int  // rows put into quarantine by this transaction
 	release     bool // there may be quarantined rows that a good version sets free
+	erased      erasure
 }
 
 func (s *session) begin(to Pos, cutAt int64) *txn {
@@ -69,6 +70,7 @@ func (x *txn) flush(ctx context.Context) error {
 }
 
 func (x *txn) commit(ctx context.Context) error {
+	x.eraseHistory()
 	x.batch.Queue("COMMIT")
 	if err := x.flush(ctx); err != nil {
 		return err
@@ -97,6 +99,7 @@ type change struct {
 	cells []cell
 	hash  []byte
 	err   *valueError // the row cannot be written; set instead of cells
+	ver   int64       // the version it had before its table was lost; 0: that of seq
 }
 
 func newChange(t *Table, pk string, op int, seq, at int64, img []byte) *change {
@@ -193,7 +196,10 @@ func (x *txn) upsertArgs(t *Table, rows []*change) []any {
 		columns[i] = make([]cell, n)
 	}
 	for j, c := range rows {
-		vers[j], ats[j], hashes[j] = x.ver(c.seq), c.at, c.hash
+		vers[j], ats[j], hashes[j] = c.ver, c.at, c.hash
+		if c.ver == 0 {
+			vers[j] = x.ver(c.seq)
+		}
 		for i := range columns {
 			columns[i][j] = c.cells[i]
 		}
