@@ -45,6 +45,7 @@ var (
 	sqlDiscontinuities  = statement("discontinuities")
 	sqlLastJournaled    = statement("last_journaled")
 	sqlKeepers          = statement("keepers")
+	sqlMonths           = statement("months")
 )
 
 func statement(name string) string {

@@ -26,6 +26,8 @@ type session struct {
 	orphans     int64 // that wait for a row they refer to
 	guardsDue   bool
 	renewed     time.Time
+
+	partitionsAt time.Time // when partitions of the journal are looked for next
 }
 
 // dial connects and brings the control schema up to date.
@@ -94,6 +96,9 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 	}
 	if !claimed {
 		return errStandby
+	}
+	if err := s.partition(ctx, time.Now()); err != nil {
+		return err
 	}
 	if err := s.readShapes(ctx); err != nil {
 		return err

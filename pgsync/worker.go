@@ -253,7 +253,8 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 	return worked, nil
 }
 
-// upkeep is what is done while the log is empty: keys, quarantine, lease, pruning, the size of the log. At most one of them per step.
+// upkeep is what is done while the log is empty: keys, quarantine, lease, partitions, pruning, the size of the log. At most
+// one of them per step.
 func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 	now := time.Now()
 	switch {
@@ -264,6 +265,8 @@ func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 		return true, w.ses.retryQuarantine(ctx, w.src)
 	case now.Sub(w.ses.renewed) > w.cfg.Lease/3:
 		return false, w.ses.renew(ctx)
+	case !now.Before(w.ses.partitionsAt):
+		return false, w.ses.partition(ctx, now)
 	case !now.Before(w.pruneAt):
 		w.pruneAt = now.Add(pruneEvery)
 		return false, w.prune(ctx)
