@@ -2,12 +2,14 @@ package collections_test
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"firemode/collections"
+	"firemode/pgsync"
 
 	"github.com/pocketbase/pocketbase/core"
 	"github.com/pocketbase/pocketbase/tools/dbutils"
@@ -72,6 +74,7 @@ func readFacts(t *testing.T, app core.App) *facts {
 	f.blocks["references"] = table{[]string{"from", "field", "to", "how many"}, edges, false}
 	f.readDatabase(t, app)
 	f.blocks["access"] = accessTable(t)
+	f.readReports()
 	for _, field := range describedEnums {
 		var rows [][]string
 		for _, v := range f.enums[field] {
@@ -80,6 +83,17 @@ func readFacts(t *testing.T, app core.App) *facts {
 		f.blocks["values "+field] = table{[]string{"value", "meaning"}, rows, true}
 	}
 	return f
+}
+
+// readReports adds the views of PostgreSQL that answer questions.
+func (f *facts) readReports() {
+	var rows [][]string
+	questions := pgsync.Reports()
+	for _, name := range slices.Sorted(maps.Keys(questions)) {
+		f.name(name)
+		rows = append(rows, []string{"`" + name + "`", questions[name]})
+	}
+	f.blocks["reports"] = table{[]string{"view", "question"}, rows, false}
 }
 
 // collectionNames maps the fixed ids of collections to their names.

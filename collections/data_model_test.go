@@ -228,8 +228,8 @@ var ordinaryWords = []string{
 }
 
 // mirrorNames exist in PostgreSQL only.
-var mirrorNames = []string{"fm_mirror", "fm_hist", "fm_sync", "fm_sync.journal", "fm_sync.discontinuity", "journal_past",
-	"_origin", "_ver", "_at", "_hash", "_stale", "_ver_to", "_op", "_valid"}
+var mirrorNames = []string{"fm_mirror", "fm_hist", "fm_report", "fm_sync", "fm_sync.journal", "fm_sync.discontinuity", "journal_past",
+	"origin", "data_as_of", "is_stale", "_origin", "_ver", "_at", "_hash", "_stale", "_ver_to", "_op", "_valid"}
 
 // known says whether name, or both halves of collection.field, exist.
 func (f *facts) known(name string) bool {

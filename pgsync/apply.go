@@ -33,6 +33,12 @@ func (s *session) attempt(ctx context.Context, to Pos, cutAt int64, salvaging bo
 	x := s.begin(to, cutAt)
 	x.salvaging = salvaging
 	err := body(x)
+	if err == nil && x.reshaped {
+		// With the change itself, so that nobody sees the time between. What goes wrong here, upkeep tries again.
+		if err = x.flush(ctx); err == nil {
+			_, err = x.renewReports(ctx)
+		}
+	}
 	if err == nil {
 		err = x.commit(ctx)
 	}
@@ -188,6 +194,9 @@ func (x *txn) drop(ctx context.Context, coll string, seq int64) error {
 	if t == nil {
 		return nil
 	}
+	if err := x.dropReaders(ctx, t); err != nil {
+		return err
+	}
 	err := x.longer(ctx, func(ctx context.Context) error {
 		if past := t.history(); past != nil {
 			if err := setTableAside(ctx, x.s.conn, past, seq); err != nil {
@@ -208,6 +217,9 @@ func (x *txn) drop(ctx context.Context, coll string, seq int64) error {
 // reshape brings the table to its next shape and remembers it with the position.
 func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq int64) error {
 	if err := x.flush(ctx); err != nil {
+		return err
+	}
+	if err := x.dropReaders(ctx, state.table, next); err != nil {
 		return err
 	}
 	var resync bool

@@ -46,6 +46,11 @@ var (
 	sqlLastJournaled    = statement("last_journaled")
 	sqlKeepers          = statement("keepers")
 	sqlMonths           = statement("months")
+	sqlReportCatalog    = statement("report_catalog")
+	sqlReportObjects    = statement("report_objects")
+	sqlReportReaders    = statement("report_readers")
+	sqlReportSave       = statement("report_save")
+	sqlReportCoverage   = statement("report_coverage")
 )
 
 func statement(name string) string {

@@ -25,6 +25,7 @@
 //   - Where the journal is not one continuous log, fm_sync.discontinuity says so.
 //   - Passwords, token keys and hidden fields never leave SQLite. Sealed fields leave it as ciphertext; anything else in
 //     them is refused here, before it reaches the network, and again by a CHECK.
+//   - A view of fm_report shows no value under another field's name, and makes no row and no schema change wait or fail.
 //   - A column or table that the source drops is renamed to _dropped_<number>_..., never destroyed.
 //   - Rows and their superseded versions in fm_hist show every state that was ever visible, by position and by time, without
 //     holes. Versions folded away within a batch never were; the journal has them. Nothing here deletes from either.

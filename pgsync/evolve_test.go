@@ -146,16 +146,19 @@ func TestManualChangesInPostgresAreRepaired(t *testing.T) {
 	addKid(t, app, parent, "k")
 	drain(t, manual(t, app, Config{DSN: dsn}))
 	conn := pg(t, dsn)
-	for _, damage := range []string{
-		"ALTER TABLE fm_mirror.parents DROP COLUMN name",
-		"ALTER TABLE fm_mirror.parents ALTER COLUMN v TYPE text",
-		"DROP TABLE fm_mirror.kids",
+	for _, damage := range []string{ // the views of fm_report stand against most of it
+		"ALTER TABLE fm_mirror.parents DROP COLUMN name CASCADE",
+		"DROP SCHEMA fm_report CASCADE; ALTER TABLE fm_mirror.parents ALTER COLUMN v TYPE text",
+		"DROP TABLE fm_mirror.kids CASCADE",
 		"ALTER TABLE fm_mirror.parents DROP COLUMN _hash",
 	} {
 		pgExec(t, conn, damage)
 		drain(t, manual(t, app, Config{DSN: dsn}))
 		if r := mustEqual(t, app, dsn); rowsOf(t, r, "parents") != 1 || rowsOf(t, r, "kids") != 1 {
 			t.Errorf("after %s: %+v", damage, r)
+		}
+		if got := one[string](t, conn, "SELECT p.name || p.v || k.email FROM fm_report.parents p, fm_report.kids k"); got != "p1.5k" {
+			t.Errorf("after %s the views show %q", damage, got)
 		}
 	}
 }

@@ -51,15 +51,15 @@ func (p *past) carry() {
 // table is the newest shape.
 func (p *past) table() *Table { return p.w.ses.reg.table(p.coll) }
 
-// row is one row by field, in canonical form.
-type row map[string]string
+// pastRow is one row by field, in canonical form.
+type pastRow map[string]string
 
 // event is a change of a row as the mirror should show it: from a position and an instant on. A nil row is gone.
 type event struct {
-	pk  string
-	seq int64
-	at  int64
-	row row
+	pk      string
+	seq     int64
+	at      int64
+	pastRow pastRow
 }
 
 // journal replays what the mirror was told: entries folded to the newest per row between two batches or shapes, without
@@ -84,7 +84,7 @@ func (p *past) journal() []event {
 	}
 	var shape *Table
 	var out []event
-	now := map[string]row{}
+	now := map[string]pastRow{}
 	var run []event
 	fold := func() {
 		newest := map[string]int{}
@@ -92,10 +92,10 @@ func (p *past) journal() []event {
 			newest[e.pk] = i
 		}
 		for i, e := range run {
-			if newest[e.pk] != i || (e.row == nil) == (now[e.pk] == nil) && maps.Equal(e.row, now[e.pk]) {
+			if newest[e.pk] != i || (e.pastRow == nil) == (now[e.pk] == nil) && maps.Equal(e.pastRow, now[e.pk]) {
 				continue
 			}
-			now[e.pk] = e.row
+			now[e.pk] = e.pastRow
 			out = append(out, e)
 		}
 		run = run[:0]
@@ -122,12 +122,12 @@ func (p *past) journal() []event {
 }
 
 // decode reads an image by the shape of its time, as a row of the newest shape.
-func (p *past) decode(shape *Table, img string) row {
+func (p *past) decode(shape *Table, img string) pastRow {
 	cells, err := decodeImage(shape, []byte(img))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	out := row{}
+	out := pastRow{}
 	for _, c := range p.table().Columns {
 		value := ptr(map[Kind]string{KindNumber: "0", KindBool: "false"}[c.Kind])
 		if c.Kind == KindDate {
@@ -149,7 +149,7 @@ func cellText(k Kind, value cell) string {
 }
 
 // asOf reads the rows that stood under a condition on rows and another one on superseded versions.
-func (p *past) asOf(current, superseded string, arg any) map[string]row {
+func (p *past) asOf(current, superseded string, arg any) map[string]pastRow {
 	p.t.Helper()
 	t := p.table()
 	rows, err := p.conn.Query(deadline(p.t), fmt.Sprintf("SELECT id::text, %[1]s FROM %[2]s WHERE %[3]s UNION ALL SELECT id::text, %[1]s FROM %[4]s WHERE %[5]s",
@@ -157,7 +157,7 @@ func (p *past) asOf(current, superseded string, arg any) map[string]row {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	out := map[string]row{}
+	out := map[string]pastRow{}
 	var pk string
 	cells := make([]cell, len(t.Columns))
 	dest := []any{&pk}
@@ -165,7 +165,7 @@ func (p *past) asOf(current, superseded string, arg any) map[string]row {
 		dest = append(dest, &cells[i])
 	}
 	_, err = pgx.ForEachRow(rows, dest, func() error {
-		r := row{}
+		r := pastRow{}
 		for i, c := range t.Columns {
 			r[c.Field] = cellText(c.Kind, cells[i])
 		}
@@ -185,18 +185,18 @@ func (p *past) asOf(current, superseded string, arg any) map[string]row {
 func (p *past) problems() (out []string) {
 	p.t.Helper()
 	events := p.journal()
-	state := func(counts func(e event) bool) map[string]row {
-		rows := map[string]row{}
+	state := func(counts func(e event) bool) map[string]pastRow {
+		rows := map[string]pastRow{}
 		for _, e := range events {
-			if counts(e) && e.row != nil {
-				rows[e.pk] = e.row
+			if counts(e) && e.pastRow != nil {
+				rows[e.pk] = e.pastRow
 			} else if counts(e) {
 				delete(rows, e.pk)
 			}
 		}
 		return rows
 	}
-	differ := func(what string, at int64, want, got map[string]row) {
+	differ := func(what string, at int64, want, got map[string]pastRow) {
 		for pk := range want {
 			if !maps.Equal(want[pk], got[pk]) {
 				out = append(out, fmt.Sprintf("%s %d: %s = %v, want %v", what, at, pk, got[pk], want[pk]))
@@ -221,7 +221,7 @@ func (p *past) problems() (out []string) {
 		if alive[e.pk] {
 			versions++
 		}
-		alive[e.pk] = e.row != nil
+		alive[e.pk] = e.pastRow != nil
 	}
 	if got := one[int](p.t, p.conn, "SELECT count(*)::int FROM "+p.table().history().pgName()); got != versions {
 		out = append(out, fmt.Sprintf("%d superseded versions, want %d", got, versions))

@@ -97,9 +97,9 @@ func TestHistoryComesToAMirrorThatHasNone(t *testing.T) {
 	batches := func() int { return one[int](t, p.conn, "SELECT batches::int FROM fm_sync.origin") }
 	for i, damage := range []string{
 		"DROP SCHEMA fm_hist CASCADE",
-		"DROP TABLE fm_hist.parents",
-		"ALTER TABLE fm_hist.parents DROP COLUMN v",
-		"ALTER TABLE fm_hist.parents DROP COLUMN _valid",
+		"DROP TABLE fm_hist.parents CASCADE",
+		"ALTER TABLE fm_hist.parents DROP COLUMN v CASCADE",
+		"ALTER TABLE fm_hist.parents DROP COLUMN _valid CASCADE",
 		"ALTER TABLE fm_mirror.parents DISABLE TRIGGER fm_keep_updated",
 		"DROP TRIGGER fm_keep_deleted ON fm_mirror.parents",
 		"DO $$ BEGIN EXECUTE 'DROP FUNCTION '||(SELECT tgfoid::regproc FROM pg_trigger WHERE tgname='fm_keep_updated' AND tgrelid='fm_mirror.parents'::regclass)||' CASCADE'; END $$",

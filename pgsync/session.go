@@ -25,6 +25,8 @@ type session struct {
 	quarantined int64 // rows, and those of them
 	orphans     int64 // that wait for a row they refer to
 	guardsDue   bool
+	reportsDue  bool
+	reportsAt   time.Time // not before
 	renewed     time.Time
 
 	partitionsAt time.Time // when partitions of the journal are looked for next
@@ -68,7 +70,7 @@ func openSession(ctx context.Context, cfg Config, src *source, who identity, tak
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cfg: cfg, conn: conn, identity: who, reg: registry{}, guardsDue: true, renewed: time.Now()}
+	s := &session{cfg: cfg, conn: conn, identity: who, reg: registry{}, guardsDue: true, reportsDue: true, renewed: time.Now()}
 	if err := s.open(ctx, src, sourceID, takeOver, adopt); err != nil {
 		s.close(ctx)
 		return nil, err

@@ -31,6 +31,7 @@ type txn struct {
 	batch       *pgx.Batch
 	reg         registry
 	salvaging   bool
+	reshaped    bool // a table has another shape
 	quarantined int  // rows put into quarantine by this transaction
 	release     bool // there may be quarantined rows that a good version sets free
 	erased      erasure

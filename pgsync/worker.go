@@ -260,6 +260,12 @@ func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 	switch {
 	case w.ses.guardsDue:
 		return true, w.ses.attach(ctx)
+	case w.ses.reportsDue && !now.Before(w.ses.reportsAt):
+		problem, err := w.ses.report(ctx)
+		if problem != nil {
+			w.app.Logger().Warn("reports in PostgreSQL are not as they should be", "reason", publicText(problem))
+		}
+		return true, err
 	case w.ses.quarantined > 0 && !now.Before(w.retryAt):
 		w.retryAt = now.Add(w.cfg.RetryQuarantine)
 		return true, w.ses.retryQuarantine(ctx, w.src)
