@@ -132,7 +132,7 @@ only PostgreSQL has are deleted from its tables; its journal keeps what it has.`
 
 	return group("mirror", "Look after the PostgreSQL mirror",
 		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify, adopt,
-		mirrorReconcileCommand(app, deps), mirrorQuarantineCommand(app, deps), mirrorDoctorCommand(app, deps))
+		mirrorReconcileCommand(app, deps), mirrorQuarantineCommand(app, deps), mirrorDoctorCommand(app, deps), mirrorRolesCommand())
 }
 
 // verifyProblem is the error that a comparison stands for. Rows in quarantine are missing

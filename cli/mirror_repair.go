@@ -152,14 +152,35 @@ tried again every ten minutes, when they change, and by firemode mirror reconcil
 	return c
 }
 
+func mirrorRolesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "roles",
+		Short: "Print the SQL that makes PostgreSQL's roles",
+		Long: `Print a script for an administrator of PostgreSQL; nothing is executed. It makes three
+roles and the schemas of the mirror, and may be run again at any time:
+
+  fm_owner    owns the schemas and everything in them; nobody logs in as it
+  fm_sync     the login for DATABASE_URL
+  fm_report   may read the views of fm_report and nothing else
+
+A mirror whose one role owns everything works without it.`,
+		Example: "  firemode mirror roles > roles.sql\n  firemode mirror roles | psql -v ON_ERROR_STOP=1 postgres://postgres@db.example.org/firemode",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(c.OutOrStdout(), pgsync.Roles())
+			return err
+		},
+	}
+}
+
 func mirrorDoctorCommand(app core.App, deps Deps) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check everything that the mirror needs",
 		Long: `Check the address, the server's version, encoding and clock, the rights of its role, the
-encryption on the way, and the state of the mirror; say what to do about each thing
-that is not as it should be. It changes nothing.`,
+encryption on the way, the views for reports and the state of the mirror; say what to
+do about each thing that is not as it should be. It changes nothing.`,
 		Example: "  firemode mirror doctor\n  firemode mirror doctor --json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

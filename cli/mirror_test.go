@@ -122,6 +122,15 @@ func TestMirrorAgainstPostgreSQL(t *testing.T) {
 	}
 }
 
+// The roles are printed without a mirror, a data directory or a password.
+func TestMirrorRoles(t *testing.T) {
+	t.Parallel()
+	out := newFreshProgram(t).mustRun(t, "mirror", "roles")
+	if out != pgsync.Roles() || strings.Count(out, "CREATE ROLE") < 4 || strings.Contains(out, "PASSWORD") {
+		t.Errorf("got\n%s", out)
+	}
+}
+
 // words is a text without its layout.
 func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 

@@ -39,6 +39,11 @@ func Examine(ctx context.Context, app core.App, dsn string) []Check {
 	if err != nil {
 		return append(checks, Check{"server", false, publicText(err), "see PostgreSQL's log"})
 	}
+	reports, err := examineReports(ctx, conn)
+	checks = append(checks, reports...)
+	if err != nil {
+		return append(checks, Check{"reports", false, publicText(err), "see PostgreSQL's log"})
+	}
 	st, err := ReadStatus(ctx, app, dsn)
 	if err != nil {
 		return append(checks, Check{"mirror", false, publicText(err), "run firemode migrate up"})
@@ -112,6 +117,46 @@ func examineServer(ctx context.Context, conn *pgx.Conn) ([]Check, error) {
 		rights,
 		{"clock", skew.Abs() <= clockSkewMax, "PostgreSQL's differs by " + skew.String(), "let both machines follow the same time servers"},
 	}, nil
+}
+
+// examineReports looks whether the views are there and the readers' role may use them. A database without a mirror has none.
+func examineReports(ctx context.Context, conn *pgx.Conn) ([]Check, error) {
+	var mirror, schema, role bool
+	err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('fm_sync') AND relname = 'origin'), to_regnamespace($1) IS NOT NULL, EXISTS (SELECT FROM pg_roles WHERE rolname = $2)`,
+		schemaReport, roleReport).Scan(&mirror, &schema, &role)
+	if err != nil || !mirror {
+		return nil, err
+	}
+	rows, err := conn.Query(ctx, sqlReportObjects)
+	if err != nil {
+		return nil, err
+	}
+	var views, closed int
+	var freshness bool
+	var name string
+	var isClosed bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &isClosed}, func() error {
+		views++
+		freshness = freshness || name == "freshness"
+		if isClosed {
+			closed++
+		}
+		return nil
+	})
+	detail := fmt.Sprintf("%d views and functions in fm_report", views)
+	switch {
+	case err != nil:
+		return nil, err
+	case !schema:
+		return []Check{{"reports", false, "the schema fm_report is missing", "have an administrator run what firemode mirror roles prints, or GRANT CREATE ON DATABASE to the role of DATABASE_URL"}}, nil
+	case !freshness:
+		return []Check{{"reports", false, detail, "start firemode serve, which makes them; its log says what stands in the way"}}, nil
+	case closed > 0:
+		return []Check{{"reports", false, fmt.Sprintf("%s; the role fm_report may not read %d of them", detail, closed), "have an administrator run what firemode mirror roles prints"}}, nil
+	case !role:
+		return []Check{{"reports", true, detail + "; there is no role fm_report to read them", ""}}, nil
+	}
+	return []Check{{"reports", true, detail + "; the role fm_report reads them", ""}}, nil
 }
 
 // examineState says what the last worker has left.

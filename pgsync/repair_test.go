@@ -107,8 +107,19 @@ func TestExamine(t *testing.T) {
 	if err := w.WaitMirrored(deadline(t), logEnd(t, app)); err != nil {
 		t.Fatal(err)
 	}
-	expect("a live mirror", dsn, "[]")
 	expect("its schemas are another's", asReader, "[rights worker]")
+	eventually(t, "the views are there", func() bool { return fmt.Sprint(failing(deadline(t), dsn)) == "[]" })
+	pgExec(t, admin, "CREATE ROLE fm_report")
+	expect("views that their readers may not use", dsn, "[reports]")
+	pgExec(t, admin, "GRANT USAGE ON SCHEMA fm_report TO fm_report; GRANT SELECT ON ALL TABLES IN SCHEMA fm_report TO fm_report")
+	expect("views that they may", dsn, "[]")
+	pgExec(t, admin, "DROP VIEW fm_report.freshness")
+	expect("a view is gone", dsn, "[reports]")
+	pgExec(t, admin, "DROP SCHEMA fm_report CASCADE")
+	expect("all are gone", dsn, "[reports]")
+	w.Stop()
+	w = started(t, app, Config{DSN: dsn})
+	eventually(t, "the views are there again", func() bool { return fmt.Sprint(failing(deadline(t), dsn)) == "[]" })
 	run(t, app, "UPDATE parents SET kind = 'c'")
 	if err := w.WaitMirrored(deadline(t), logEnd(t, app)); err != nil {
 		t.Fatal(err)
