@@ -188,6 +188,14 @@ func TestReportsOfAnotherSchemaAreLeftOut(t *testing.T) {
 	if plan, err := planReports(deadline(t), conn); err != nil || !plan.empty() {
 		t.Errorf("what cannot be made is tried again and again: %+v (%v)", plan, err)
 	}
+	// Once it can be made, it is.
+	pgExec(t, conn, `CREATE TABLE fm_mirror.as1851_rules (_origin smallint, id uuid, rule_code text, version text, rule_name text, pack text,
+		provenance text, is_active boolean, rule_sha256 text)`)
+	pgExec(t, conn, `CREATE TABLE fm_mirror.classifications (_origin smallint, rule_id uuid, outcome text, created_at timestamptz, rule_sha256 text, rule_version text)`)
+	drain(t, manual(t, app, Config{DSN: dsn}))
+	if got := viewColumns(t, conn, "classifications_by_rule"); got == "" {
+		t.Error("a view whose tables have come is not made")
+	}
 }
 
 // A reader in the middle of a long query of one view holds up no change of another table, and one of the table's own view
@@ -229,7 +237,8 @@ func TestReportsHoldNothingUp(t *testing.T) {
 	end()
 	drain(t, w)
 
-	// A view that is in use cannot be made anew. Rows go on, and so does the old view; afterwards it is made.
+	// A view that is in use cannot be made anew, and stands in the way of others. Rows go on; what reads the changed table is
+	// away rather than wrong until then.
 	end = read("freshness")
 	pgExec(t, conn, "UPDATE fm_sync.report SET print = '' WHERE name = 'freshness'")
 	w.ses.reportsDue = true
@@ -238,6 +247,9 @@ func TestReportsHoldNothingUp(t *testing.T) {
 	mustEqual(t, app, dsn)
 	if !w.ses.reportsDue || w.ses.reportsAt.IsZero() {
 		t.Error("reports that could not be made are not tried again")
+	}
+	if got := viewColumns(t, conn, "parents"); got != "" {
+		t.Errorf("meanwhile the view has %s, want none", got)
 	}
 	end()
 	w.ses.reportsAt = time.Time{}
