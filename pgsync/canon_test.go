@@ -17,6 +17,17 @@ import (
 // oracleNumber trusts bigNumber: the long way is the plain one.
 func oracleNumber(text string) string { return bigNumber(text) }
 
+// oracleQuote is encoding/json without the escapes that it makes for HTML and JavaScript alone.
+func oracleQuote(s string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		return err.Error()
+	}
+	return strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029").Replace(strings.TrimSuffix(b.String(), "\n"))
+}
+
 func oracleJSON(text string) string {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -39,7 +50,7 @@ func oracleAppend(b *bytes.Buffer, v any) {
 		slices.Sort(keys)
 		b.WriteByte('{')
 		for _, k := range keys {
-			b.WriteString(strconv.Quote(k))
+			b.WriteString(oracleQuote(k))
 			b.WriteByte(':')
 			oracleAppend(b, v[k])
 			b.WriteByte(',')
@@ -53,7 +64,7 @@ func oracleAppend(b *bytes.Buffer, v any) {
 		}
 		b.WriteByte(']')
 	case string:
-		b.WriteString(strconv.Quote(v))
+		b.WriteString(oracleQuote(v))
 	case json.Number:
 		b.WriteString(oracleNumber(v.String()))
 	case bool:
@@ -105,9 +116,9 @@ func randomString(r *rand.Rand, most int) string {
 	b.WriteByte('"')
 	for range r.IntN(most) {
 		b.WriteString([]string{
-			"a", "b", "Z", "0", "~", "ü", "Ж", "\u00a0", "\u2028", "😀", "\x7f", `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`, `\t`,
+			"a", "b", "Z", "0", "~", "ü", "Ж", "\u00a0", "\u2028", `\u2029`, `\u0001`, `\u001f`, "😀", "\x7f", `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`, `\t`,
 			`\u0000`, `\u0041`, `\u00fC`, `\ud83d\ude00`, `\ud83d`, `\ude00`, `\ud83dx`, `\ud83d\n`, `\ufffd`, "\xff", "\xc3",
-		}[r.IntN(30)])
+		}[r.IntN(33)])
 	}
 	b.WriteByte('"')
 	return b.String()

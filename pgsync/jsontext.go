@@ -2,7 +2,6 @@ package pgsync
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -307,12 +306,29 @@ func (c *canonicalizer) arrange(start int, members []member) {
 	}
 }
 
-// appendQuoted appends a string, given as it stands in a JSON text, as Go would quote it.
+// appendQuoted appends a string, given as it stands in a JSON text, as RFC 8785 writes it: only quotation marks, backslashes
+// and control characters are escaped. Nothing depends on what a version of Unicode takes for printable, so that a hash of
+// today can be made again in thirty years.
 func appendQuoted(dst []byte, raw string, plain bool) []byte {
-	if !plain {
-		return strconv.AppendQuote(dst, unescape(raw))
-	}
 	dst = append(dst, '"')
-	dst = append(dst, raw...)
+	if plain {
+		dst = append(dst, raw...)
+		return append(dst, '"')
+	}
+	text := unescape(raw)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c >= ' ':
+			dst = append(dst, c)
+		default:
+			if at := strings.IndexByte("\b\f\n\r\t", c); at >= 0 {
+				dst = append(dst, '\\', "bfnrt"[at])
+			} else {
+				dst = append(dst, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+			}
+		}
+	}
 	return append(dst, '"')
 }
