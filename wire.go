@@ -170,7 +170,7 @@ func needsSecrets(args []string) bool {
 		}
 	}
 	w := words(args)
-	if len(w) > 1 && w[0] == "keys" && w[1] == "generate" {
+	if len(w) > 1 && (w[0] == "keys" && w[1] == "generate" || w[0] == "mirror" && w[1] == "check-proof") {
 		return false
 	}
 	return len(w) > 0 && slices.Contains([]string{"serve", "migrate", "seed", "users", "token", "sessions", "audit", "mirror", "keys", "superuser"}, w[0])

@@ -65,15 +65,18 @@ held, is.`,
 	}
 	status.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 
-	var verifyJSON bool
+	var verifyJSON, seal bool
 	var timeout time.Duration
 	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare every mirrored row of both databases",
 		Long: `Compare every row in SQLite with its copy in PostgreSQL, column by column, at one
 moment. A server must be feeding the mirror. Any difference is listed and is an
-error, rows in quarantine too. Both databases stay usable meanwhile.`,
-		Example: "  firemode mirror verify\n  firemode mirror verify --json --timeout 1h",
+error, rows in quarantine too. Both databases stay usable meanwhile.
+With --sealed the outcome, equal or not, is stored in PostgreSQL (fm_sync.verify_run)
+and in the audit log. The root that is printed stands for every value of every row:
+keep it elsewhere, and "firemode mirror prove" proves single rows against it.`,
+		Example: "  firemode mirror verify\n  firemode mirror verify --sealed\n  firemode mirror verify --json --timeout 1h",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if deps.MirrorDSN == "" {
@@ -84,7 +87,11 @@ error, rows in quarantine too. Both databases stay usable meanwhile.`,
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), timeout)
 			defer cancel()
-			report, err := pgsync.Verify(ctx, app, deps.MirrorDSN)
+			compare := pgsync.Verify
+			if seal {
+				compare = sealRun
+			}
+			report, err := compare(ctx, app, deps.MirrorDSN)
 			if err != nil {
 				return fmt.Errorf("verify the mirror: %w", err)
 			}
@@ -97,6 +104,7 @@ error, rows in quarantine too. Both databases stay usable meanwhile.`,
 		},
 	}
 	verify.Flags().BoolVar(&verifyJSON, "json", false, "print JSON")
+	verify.Flags().BoolVar(&seal, "sealed", false, "store the outcome, for proofs and for the record")
 	verify.Flags().DurationVar(&timeout, "timeout", verifyDefaultTimeout, "give up after this long")
 
 	var sure bool
@@ -132,7 +140,8 @@ only PostgreSQL has are deleted from its tables; its journal keeps what it has.`
 
 	return group("mirror", "Look after the PostgreSQL mirror",
 		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify, adopt,
-		mirrorReconcileCommand(app, deps), mirrorQuarantineCommand(app, deps), mirrorDoctorCommand(app, deps), mirrorRolesCommand())
+		mirrorProveCommand(app, deps), mirrorCheckProofCommand(), mirrorReconcileCommand(app, deps),
+		mirrorQuarantineCommand(app, deps), mirrorDoctorCommand(app, deps), mirrorRolesCommand())
 }
 
 // verifyProblem is the error that a comparison stands for. Rows in quarantine are missing
@@ -199,6 +208,12 @@ func printVerify(out io.Writer, r pgsync.Report) error {
 	if !r.Equal {
 		verdict = "NOT equal"
 	}
-	_, err := fmt.Fprintf(out, "%s at change %d\n", verdict, r.Position)
-	return err
+	if _, err := fmt.Fprintf(out, "%s at change %d\n", verdict, r.Position); err != nil {
+		return err
+	}
+	if r.Sealed {
+		_, err := fmt.Fprintf(out, "run %s\nroot %s\n", r.Run, r.SourceRoot)
+		return err
+	}
+	return nil
 }

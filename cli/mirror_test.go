@@ -3,7 +3,10 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +82,8 @@ func TestMirrorAgainstPostgreSQL(t *testing.T) {
 		t.Errorf("status while live: got\n%s", out)
 	}
 
+	proveRow(t, p)
+
 	tamper(t, p.deps.MirrorDSN)
 	out, _, err := p.run("mirror", "verify", "--json", "--timeout", "1m")
 	if err == nil || !strings.Contains(err.Error(), "differs") || !strings.Contains(out, `"equal": false`) {
@@ -128,6 +133,50 @@ func TestMirrorRoles(t *testing.T) {
 	out := newFreshProgram(t).mustRun(t, "mirror", "roles")
 	if out != pgsync.Roles() || strings.Count(out, "CREATE ROLE") < 4 || strings.Contains(out, "PASSWORD") {
 		t.Errorf("got\n%s", out)
+	}
+}
+
+// proveRow seals a run and proves a row of it, offline, to somebody who holds its root.
+func proveRow(t *testing.T, p program) {
+	t.Helper()
+	var run pgsync.Report
+	if err := json.Unmarshal([]byte(p.mustRun(t, "mirror", "verify", "--sealed", "--json", "--timeout", "1m")), &run); err != nil || !run.Equal || !run.Sealed {
+		t.Fatalf("verify --sealed: %+v (%v)", run, err)
+	}
+	entry, err := p.app.FindFirstRecordByData("audit_log", "action", "verify_mirror")
+	if err != nil || entry.GetString("resource_id") != run.Run || !strings.Contains(entry.GetString("new_values"), run.SourceRoot) {
+		t.Errorf("audit entry of the run: %v (%v)", entry, err)
+	}
+	building, err := p.app.FindFirstRecordByFilter("buildings", "name != ''")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "proof.json")
+	proof := p.mustRun(t, "mirror", "prove", "buildings", building.Id)
+	if err := os.WriteFile(file, []byte(proof), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	offline := newFreshProgram(t) // neither this database nor PostgreSQL
+	if out := offline.mustRun(t, "mirror", "check-proof", file, "--root", run.SourceRoot); !strings.HasSuffix(out, "\nproved\n") || !strings.Contains(out, building.GetString("name")) {
+		t.Errorf("check-proof: got\n%s", out)
+	}
+	if out := offline.mustRun(t, "mirror", "check-proof", file); !strings.HasSuffix(out, "is that of the run\n") {
+		t.Errorf("check-proof without a root: got\n%s", out)
+	}
+	if offline.app.IsBootstrapped() {
+		t.Error("check-proof opened a database")
+	}
+	if _, _, err := offline.run("mirror", "check-proof", file, "--root", strings.Repeat("00", 32)); err == nil || !strings.Contains(err.Error(), "another root") {
+		t.Errorf("another root: %v", err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(proof, building.Id, building.Id[:35]+"x", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := offline.run("mirror", "check-proof", file); !errors.Is(err, pgsync.ErrProof) {
+		t.Errorf("a changed proof: %v", err)
+	}
+	if _, _, err := p.run("mirror", "prove", "buildings", building.Id, "--run", run.SourceID); !errors.Is(err, pgsync.ErrNoRun) {
+		t.Errorf("an unknown run: %v", err)
 	}
 }
 

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/pocketbase/dbx"
-	"github.com/pocketbase/pocketbase/core"
 )
 
 // benchRows is what one COPY of a round carries; one upsert carries batchRows.
@@ -72,22 +70,6 @@ func (m *meter) measure(b *testing.B, backend uint32, rows int, work func()) {
 func (m *meter) cpuPerRow() float64 { return float64(m.cpu.Nanoseconds()) / 1e3 / float64(m.rows) }
 
 func (m *meter) rowsPerSecond() float64 { return float64(m.rows) / m.wall.Seconds() }
-
-// insertBench adds rows of about 900 bytes to the table parents of db, in one statement.
-func insertBench(b *testing.B, app core.App, rows int) {
-	b.Helper()
-	err := app.RunInTransaction(func(tx core.App) error {
-		run(b, tx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<{:rows})
-			INSERT INTO parents (id,name,v,kind,tags,meta,seen,ok,secret)
-			SELECT lower(printf('%s-%s-7%s-8%s-%s', hex(randomblob(4)), hex(randomblob(2)), substr(hex(randomblob(2)),2), substr(hex(randomblob(2)),2), hex(randomblob(6)))),
-			'name '||i, i*1.25, 'a', '["x"]', json_object('k',i,'text',hex(randomblob(200))), '2025-03-30 01:02:03.456Z', TRUE, {:secret} FROM n`,
-			dbx.Params{"rows": rows, "secret": token})
-		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-}
 
 // benchChanges are rows of parents as the worker would write them, with ids of their own.
 func benchChanges(b *testing.B, t *Table, rows int, seq int64) []*change {

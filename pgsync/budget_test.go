@@ -11,10 +11,10 @@ import (
 	"github.com/pocketbase/pocketbase/core"
 )
 
-// fill writes rows of about a kilobyte, each in a transaction of its own.
-func fill(t *testing.T, app core.App, parent string, rows int) {
+// rewrite changes a row of about a kilobyte, each time in a transaction of its own.
+func rewrite(t *testing.T, app core.App, parent string, times int) {
 	t.Helper()
-	for i := range rows {
+	for i := range times {
 		run(t, app, "UPDATE parents SET v={:i}, name=hex(randomblob(400)) WHERE id={:p}", dbx.Params{"i": i, "p": parent})
 	}
 }
@@ -33,7 +33,7 @@ func TestTheLogStaysWithinItsLimit(t *testing.T) {
 	w.disconnect(deadline(t))
 	early := addParent(t, app, "early")
 	addKid(t, app, early, "of a parent without an image")
-	fill(t, app, parent, 300)
+	rewrite(t, app, parent, 300)
 	change1(t, app, "parents", func(c *core.Collection) { c.Fields.Add(&core.TextField{Name: "added"}) })
 	last := addKid(t, app, early, "young")
 
@@ -71,7 +71,7 @@ func TestTheLogStaysWithinItsLimit(t *testing.T) {
 	}
 	// A log that is large enough loses nothing.
 	roomy := manual(t, app, Config{DSN: dsn})
-	fill(t, app, parent, 3)
+	rewrite(t, app, parent, 3)
 	if err := roomy.trim(deadline(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -61,6 +61,9 @@ func (e *valueError) Error() string { return e.column + ": " + e.message + " (" 
 // statePlaintext marks a sealed column that holds something other than ciphertext.
 const statePlaintext = "plaintext_pii"
 
+// stateNoColumn marks an image of another shape than the table's.
+const stateNoColumn = "42703"
+
 // decodeImage turns the image of a row into one cell per column of t. The error is a *valueError.
 func decodeImage(t *Table, img []byte) ([]cell, error) {
 	if !utf8.Valid(img) {
@@ -78,7 +81,7 @@ func decodeImage(t *Table, img []byte) ([]cell, error) {
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		if values[i] == "" {
-			return nil, &valueError{"42703", c.Name, "image lacks the column"}
+			return nil, &valueError{stateNoColumn, c.Name, "image lacks the column"}
 		}
 		value, err := c.wire(&values[i])
 		if err != nil {

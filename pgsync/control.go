@@ -51,6 +51,8 @@ var (
 	sqlReportReaders    = statement("report_readers")
 	sqlReportSave       = statement("report_save")
 	sqlReportCoverage   = statement("report_coverage")
+	sqlStoreRun         = statement("store_run")
+	sqlReadRun          = statement("read_run")
 )
 
 func statement(name string) string {

@@ -316,3 +316,19 @@ func heldReason(err error) string {
 	}
 	return fmt.Sprint(err)
 }
+
+// fill adds rows of about 900 bytes to the table parents in one statement.
+func fill(b testing.TB, app core.App, rows int) {
+	b.Helper()
+	err := app.RunInTransaction(func(tx core.App) error {
+		run(b, tx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<{:rows})
+			INSERT INTO parents (id,name,v,kind,tags,meta,seen,ok,secret)
+			SELECT lower(printf('%s-%s-7%s-8%s-%s', hex(randomblob(4)), hex(randomblob(2)), substr(hex(randomblob(2)),2), substr(hex(randomblob(2)),2), hex(randomblob(6)))),
+			'name '||i, i*1.25, 'a', '["x"]', json_object('k',i,'text',hex(randomblob(200))), '2025-03-30 01:02:03.456Z', TRUE, {:secret} FROM n`,
+			dbx.Params{"rows": rows, "secret": token})
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}

@@ -24,6 +24,7 @@ type session struct {
 	reg         registry
 	quarantined int64 // rows, and those of them
 	orphans     int64 // that wait for a row they refer to
+	unread      int64 // whose image is not known yet
 	guardsDue   bool
 	reportsDue  bool
 	reportsAt   time.Time // not before
@@ -153,7 +154,7 @@ func (s *session) readShapes(ctx context.Context) error {
 func (s *session) countQuarantined(ctx context.Context) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return s.conn.QueryRow(ctx, sqlCountQuarantined, s.origin).Scan(&s.quarantined, &s.orphans)
+	return s.conn.QueryRow(ctx, sqlCountQuarantined, s.origin).Scan(&s.quarantined, &s.orphans, &s.unread)
 }
 
 // restart leaves the log behind the mirror aside: the mirror takes the shapes and the end of the log of one moment, and

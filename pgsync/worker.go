@@ -259,6 +259,7 @@ func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 	now := time.Now()
 	switch {
 	case w.ses.guardsDue:
+		w.retryAt = time.Time{} // what is in quarantine may be of another shape than its table, or have no image yet
 		return true, w.ses.attach(ctx)
 	case w.ses.reportsDue && !now.Before(w.ses.reportsAt):
 		problem, err := w.ses.report(ctx)
@@ -266,7 +267,7 @@ func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 			w.app.Logger().Warn("reports in PostgreSQL are not as they should be", "reason", publicText(problem))
 		}
 		return true, err
-	case w.ses.quarantined > 0 && !now.Before(w.retryAt):
+	case w.ses.quarantined > 0 && (w.ses.unread > 0 || !now.Before(w.retryAt)):
 		w.retryAt = now.Add(w.cfg.RetryQuarantine)
 		return true, w.ses.retryQuarantine(ctx, w.src)
 	case now.Sub(w.ses.renewed) > w.cfg.Lease/3:
