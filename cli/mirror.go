@@ -140,7 +140,7 @@ only PostgreSQL has are deleted from its tables; its journal keeps what it has.`
 
 	return group("mirror", "Look after the PostgreSQL mirror",
 		"Look at the copy of all records that FireMode keeps in PostgreSQL for reporting (DATABASE_URL).", status, verify, adopt,
-		mirrorProveCommand(app, deps), mirrorCheckProofCommand(), mirrorReconcileCommand(app, deps),
+		mirrorProveCommand(app, deps), mirrorCheckProofCommand(), mirrorReconcileCommand(app, deps), mirrorRebuildCommand(app, deps),
 		mirrorQuarantineCommand(app, deps), mirrorDoctorCommand(app, deps), mirrorRolesCommand())
 }
 
@@ -186,6 +186,9 @@ func printMirror(out io.Writer, st pgsync.Status) error {
 	}
 	if !st.LastApplied.IsZero() {
 		fmt.Fprintf(w, "last change\t%s\n", st.LastApplied.UTC().Format(time.RFC3339))
+	}
+	if c := st.LastComparison; c != nil {
+		fmt.Fprintf(w, "last comparison\t%s of %d tables with %d rows: %d differed, %d of them repaired\n", c.Mode, c.Tables, c.Rows, c.Diffs, c.Repaired)
 	}
 	return w.Flush()
 }

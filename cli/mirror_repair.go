@@ -55,7 +55,7 @@ It waits until they are compared, and says how far it is.`,
 			}
 			if !noWait && len(done.Tables) > 0 {
 				bar := newBar(c.ErrOrStderr(), "tables")
-				err = awaitReconciled(c.Context(), app, deps, done, bar)
+				err = awaitReconciled(c.Context(), app, deps, done, func(tables int) { bar.set(tables, len(done.Tables)) })
 				bar.finish()
 				if err != nil {
 					return err
@@ -78,8 +78,8 @@ It waits until they are compared, and says how far it is.`,
 	return c
 }
 
-// awaitReconciled waits until the marked tables are compared.
-func awaitReconciled(ctx context.Context, app core.App, deps Deps, want reconciled, bar *bar) error {
+// awaitReconciled waits until the marked tables are compared, and shows how many are.
+func awaitReconciled(ctx context.Context, app core.App, deps Deps, want reconciled, show func(tables int)) error {
 	tick := time.NewTicker(reconcilePoll)
 	defer tick.Stop()
 	fedAt := time.Now()
@@ -90,17 +90,17 @@ func awaitReconciled(ctx context.Context, app core.App, deps Deps, want reconcil
 		}
 		passed := st.Position >= want.Position
 		switch {
-		case st.State == pgsync.StateHeld, st.State == pgsync.StateConnecting:
+		case st.State == pgsync.StateHeld, st.State == pgsync.StateConnecting && time.Since(fedAt) > reconcilePatience:
 			return mirrorProblem(st)
 		case passed && st.ResyncTables == 0:
 			return nil
-		case st.State != pgsync.StateStopped:
+		case st.State != pgsync.StateStopped && st.State != pgsync.StateConnecting:
 			fedAt = time.Now()
 		case time.Since(fedAt) > reconcilePatience:
 			return errors.New("the tables are marked, and no server feeds the mirror: start firemode serve, which compares them")
 		}
 		if passed {
-			bar.set(max(0, len(want.Tables)-st.ResyncTables), len(want.Tables))
+			show(max(0, len(want.Tables)-st.ResyncTables))
 		}
 		select {
 		case <-ctx.Done():

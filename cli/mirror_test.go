@@ -107,6 +107,25 @@ func TestMirrorAgainstPostgreSQL(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.mustRun(t, "mirror", "reconcile", "--json")), &all); err != nil || !all.Done || len(all.Tables) < 12 {
 		t.Errorf("reconcile --json: got %+v (%v)", all, err)
 	}
+	if _, _, err := p.run("mirror", "rebuild", "--drop"); err == nil || !strings.Contains(err.Error(), "--yes") {
+		t.Errorf("rebuild --drop: got %v, want to be asked", err)
+	}
+	var anew struct {
+		Mode          string
+		Tables, Open  int
+		Rows, Diffs   int64
+		Dropped, Done bool
+	}
+	if err := json.Unmarshal([]byte(p.mustRun(t, "mirror", "rebuild", "--drop", "--yes", "--json")), &anew); err != nil || !anew.Done || !anew.Dropped ||
+		anew.Mode != "rebuild" || anew.Tables < 12 || anew.Open != 0 || anew.Rows == 0 || anew.Diffs != anew.Rows {
+		t.Errorf("rebuild --drop: got %+v (%v)", anew, err)
+	}
+	if out := p.mustRun(t, "mirror", "rebuild"); !strings.HasSuffix(out, "; 0 rows differed, 0 of them are repaired\n") {
+		t.Errorf("rebuild: got %q", out)
+	}
+	if out := words(p.mustRun(t, "mirror", "status")); !strings.Contains(out, "last comparison rebuild of ") {
+		t.Errorf("status after a rebuild: got\n%s", out)
+	}
 	if out := p.mustRun(t, "mirror", "quarantine"); out != "no row is in quarantine\n" {
 		t.Errorf("quarantine: got %q", out)
 	}
@@ -115,6 +134,9 @@ func TestMirrorAgainstPostgreSQL(t *testing.T) {
 	}
 
 	worker.Stop()
+	if _, _, err := p.run("mirror", "rebuild", "--drop", "--yes"); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("rebuild without a worker: got %v", err)
+	}
 	if out := p.mustRun(t, "mirror", "reconcile", "--no-wait"); !strings.Contains(out, "or the next one") {
 		t.Errorf("reconcile without a worker: got %q", out)
 	}

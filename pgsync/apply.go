@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/google/uuid"
 )
 
 // apply carries the log from the session's position through the entry at `through`, the end of a source transaction,
@@ -182,7 +184,17 @@ func (x *txn) applyMarker(ctx context.Context, e entry) error {
 		if state.table == nil {
 			return nil
 		}
+		mark, err := readMark(e.img)
+		if err != nil {
+			return &holdError{holdLog, fmt.Sprintf("log entry %d: %v", e.seq, err)}
+		}
+		if mark.Drop {
+			if err := x.empty(ctx, state.table); err != nil {
+				return err
+			}
+		}
 		x.setResync(e.coll, ptr(""))
+		x.startRun(e.coll, mark, e.seq)
 		return nil
 	}
 	return &holdError{holdLog, fmt.Sprintf("log entry %d has the unknown operation %d", e.seq, e.op)}
@@ -210,6 +222,7 @@ func (x *txn) drop(ctx context.Context, coll string, seq int64) error {
 	}
 	delete(x.reg, coll)
 	x.batch.Queue(sqlForgetShape, x.s.origin, coll)
+	x.batch.Queue(sqlAbandonRun, x.s.origin, coll)
 	x.batch.Queue("DELETE FROM fm_sync.quarantine WHERE origin = $1 AND coll = $2", x.s.origin, coll)
 	return x.flush(ctx)
 }
@@ -246,6 +259,7 @@ func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq in
 	}
 	if resync {
 		cursor = ptr("")
+		x.startRun(next.Coll, resyncMark{uuid.NewString(), choose(state.table == nil, ModeSnapshot, ModeShape), false}, seq)
 	}
 	x.reg[next.Coll] = tableState{table: next, resync: cursor}
 	x.batch.Queue(sqlSaveShape, x.s.origin, next.Coll, next.encode(), cursor)

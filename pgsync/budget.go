@@ -7,6 +7,7 @@ import (
 
 	"firemode/internal/disk"
 
+	"github.com/google/uuid"
 	"github.com/pocketbase/dbx"
 )
 
@@ -124,7 +125,10 @@ func (x *txn) passBare(run []entry) {
 		gap.entries++
 		if !seen[e.coll] && x.reg.table(e.coll) != nil { // applyRows reports an unknown one
 			seen[e.coll] = true
-			x.setResync(e.coll, ptr(""))
+			if at := x.reg[e.coll].resync; at == nil || *at != "" {
+				x.setResync(e.coll, ptr(""))
+				x.startRun(e.coll, resyncMark{Run: uuid.NewString(), Mode: ModeSnapshot}, e.seq)
+			}
 		}
 	}
 	if gap.entries > 0 {

@@ -40,6 +40,8 @@ type Config struct {
 	HoldRetry time.Duration
 	// KeepLog is how long mirrored log entries stay in SQLite. Default 72 h.
 	KeepLog time.Duration
+	// Rolling is the time in which every row is compared with PostgreSQL once, while there is nothing to carry. Default 24 h.
+	Rolling time.Duration
 	// Timeout bounds a statement on the server and the connection set-up. Default 30 s.
 	Timeout time.Duration
 	// LogMaxBytes is how large the log in SQLite may grow while PostgreSQL is away, and never more than a quarter of the
@@ -61,6 +63,7 @@ func (c Config) withDefaults() Config {
 	set(&c.BackoffMax, backoffDefault)
 	set(&c.HoldRetry, holdDefault)
 	set(&c.KeepLog, keepDefault)
+	set(&c.Rolling, rollingDefault)
 	set(&c.Timeout, timeoutDefault)
 	if c.LogMaxBytes == 0 {
 		c.LogMaxBytes = logMaxDefault
@@ -72,7 +75,7 @@ func (c Config) validate() error {
 	var errs []error
 	for name, d := range map[string]time.Duration{
 		"Lease": c.Lease, "Poll": c.Poll, "RetryQuarantine": c.RetryQuarantine, "BackoffMax": c.BackoffMax,
-		"HoldRetry": c.HoldRetry, "KeepLog": c.KeepLog, "Timeout": c.Timeout,
+		"HoldRetry": c.HoldRetry, "KeepLog": c.KeepLog, "Rolling": c.Rolling, "Timeout": c.Timeout,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative", name))

@@ -53,6 +53,12 @@ var (
 	sqlReportCoverage   = statement("report_coverage")
 	sqlStoreRun         = statement("store_run")
 	sqlReadRun          = statement("read_run")
+	sqlAddRun           = statement("add_run")
+	sqlNoteRun          = statement("note_run")
+	sqlAbandonRun       = statement("abandon_run")
+	sqlForgetRounds     = statement("forget_rounds")
+	sqlPruneRuns        = statement("prune_runs")
+	sqlComparisons      = statement("comparisons")
 )
 
 func statement(name string) string {

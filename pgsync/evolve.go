@@ -91,13 +91,7 @@ func setTableAside(ctx context.Context, conn *pgx.Conn, t *Table, seq int64) err
 	if _, err := conn.Exec(ctx, `SET CONSTRAINTS ALL IMMEDIATE`); err != nil {
 		return err
 	}
-	rows, err := conn.Query(ctx, `SELECT conrelid::regclass::text, quote_ident(conname) FROM pg_constraint
-		WHERE contype = 'f' AND (confrelid = to_regclass($1) OR conrelid = to_regclass($1))`, t.pgName())
-	if err != nil {
-		return err
-	}
-	type key struct{ Table, Name string }
-	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[key])
+	keys, err := keysAround(ctx, conn, t)
 	if err != nil {
 		return err
 	}

@@ -70,11 +70,12 @@ END`, opUpdate, opDelete, epochShift, t.history().pgName(), into, from)
 func (k keeper) function() string { return pgx.Identifier{schemaHistory, k.name}.Sanitize() + "()" }
 
 // create makes function and triggers. An update that leaves the version as it is has changed no value, or is somebody's
-// by hand, which is no version. The function may be left over from a table that somebody dropped.
+// by hand, which is no version; nor has a row that a rebuild takes out gone. The function may be left over from a table that somebody dropped.
 func (k keeper) create(t *Table) string {
 	return fmt.Sprintf(`CREATE OR REPLACE FUNCTION %[1]s RETURNS trigger LANGUAGE plpgsql AS %[2]s;
 CREATE TRIGGER fm_keep_updated AFTER UPDATE ON %[3]s FOR EACH ROW WHEN (NEW._ver > OLD._ver) EXECUTE FUNCTION %[1]s;
-CREATE TRIGGER fm_keep_deleted AFTER DELETE ON %[3]s FOR EACH ROW EXECUTE FUNCTION %[1]s`, k.function(), quoteText(k.body), t.pgName())
+CREATE TRIGGER fm_keep_deleted AFTER DELETE ON %[3]s FOR EACH ROW
+  WHEN (current_setting('firemode.rebuild', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION %[1]s`, k.function(), quoteText(k.body), t.pgName())
 }
 
 // keeperOf is the keeper that a table with these columns should have. Columns that were set aside still hold values of the

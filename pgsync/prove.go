@@ -29,23 +29,11 @@ var (
 // or with "" the newest that was equal. The tree of its table is made again from the rows that are not newer than the run,
 // so what was added since does no harm; when one was changed or deleted, the error is ErrRunChanged. It only reads.
 func Prove(ctx context.Context, app core.App, dsn, table, id, run string) (Proof, error) {
-	cfg := Config{DSN: dsn}.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return Proof{}, err
-	}
-	src, err := openSource(ctx, app)
+	src, conn, sourceID, err := openBoth(ctx, app, dsn)
 	if err != nil {
 		return Proof{}, err
 	}
 	defer src.close()
-	sourceID, err := src.id(ctx)
-	if err != nil {
-		return Proof{}, err
-	}
-	conn, err := dial(ctx, cfg)
-	if err != nil {
-		return Proof{}, fmt.Errorf("prove: %s", publicText(err))
-	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {

@@ -23,25 +23,15 @@ func (s *session) reconcile(ctx context.Context, src *source, coll string) error
 	if err != nil {
 		return &holdError{holdControl, err.Error()}
 	}
-	chunk, err := src.chunk(ctx, state.table, cursor)
-	if err != nil {
-		return err
-	}
-	if ok, err := s.catchUp(ctx, src, chunk); err != nil || !ok {
-		return err
-	}
-	have, err := s.mirrored(ctx, state.table, cursor, chunk)
-	if err != nil {
-		return err
-	}
-	changes := differences(state.table, chunk, have)
-	if err := s.recall(ctx, state.table, changes, have); err != nil {
+	chunk, changes, ok, err := s.compareChunk(ctx, src, state.table, cursor)
+	if err != nil || !ok {
 		return err
 	}
 	return s.withSalvage(ctx, s.pos, 0, func(x *txn) error {
 		if err := x.write(ctx, changes); err != nil {
 			return err
 		}
+		x.noteRun(coll, len(chunk.rows), len(changes), chunk.cursor == "")
 		if chunk.cursor == "" {
 			x.setResync(coll, nil)
 			x.s.guardsDue = true
@@ -50,6 +40,23 @@ func (s *session) reconcile(ctx context.Context, src *source, coll string) error
 		}
 		return nil
 	})
+}
+
+// compareChunk reads the next piece of a table on both sides, at the end of the log, and says what must be written to make
+// them equal. ok is false when it must be read anew.
+func (s *session) compareChunk(ctx context.Context, src *source, t *Table, cursor string) (chunk rowChunk, changes []*change, ok bool, err error) {
+	if chunk, err = src.chunk(ctx, t, cursor); err != nil {
+		return chunk, nil, false, err
+	}
+	if ok, err := s.catchUp(ctx, src, chunk); err != nil || !ok {
+		return chunk, nil, false, err
+	}
+	have, err := s.mirrored(ctx, t, cursor, chunk)
+	if err != nil {
+		return chunk, nil, false, err
+	}
+	changes = differences(t, chunk, have)
+	return chunk, changes, true, s.recall(ctx, t, changes, have)
 }
 
 // readCursor undoes the quoting that keeps a cursor of any bytes fit for a text column.

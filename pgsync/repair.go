@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/pocketbase/core"
 )
@@ -16,6 +17,11 @@ import (
 // It writes to the log only, so it is done in turn with every other change, and returns the tables and the position of the
 // log at whose passing they are marked. Without names, all tables. An unknown name is an error.
 func Reconcile(app core.App, src Source, names ...string) (tables []string, end int64, err error) {
+	return markTables(app, src, resyncMark{Run: uuid.NewString(), Mode: ModeRepair}, names...)
+}
+
+// markTables has tables compared: all of them in one transaction, thus by the worker in one as well.
+func markTables(app core.App, src Source, mark resyncMark, names ...string) (tables []string, end int64, err error) {
 	for _, name := range names {
 		if !src.hasCollection(name) && !src.hasTable(name) {
 			return nil, 0, fmt.Errorf("%q is not mirrored; mirrored are %s", name, strings.Join(src.names(), ", "))
@@ -41,7 +47,7 @@ func Reconcile(app core.App, src Source, names ...string) (tables []string, end 
 			if armed == nil {
 				continue // the first server that starts compares it anyway
 			}
-			if err := appendEntry(tx, coll, opResync, nil); err != nil {
+			if err := appendEntry(tx, coll, opResync, ptr(mark.encode())); err != nil {
 				return fmt.Errorf("mark %s: %w", name, err)
 			}
 			tables = append(tables, name)
@@ -75,23 +81,11 @@ type Refused struct {
 
 // Quarantine returns the rows of this database that PostgreSQL did not take, the longest waiting first.
 func Quarantine(ctx context.Context, app core.App, dsn string) ([]Refused, error) {
-	cfg := Config{DSN: dsn}.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
-	src, err := openSource(ctx, app)
+	src, conn, sourceID, err := openBoth(ctx, app, dsn)
 	if err != nil {
 		return nil, err
 	}
 	defer src.close()
-	sourceID, err := src.id(ctx)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := dial(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %s", publicText(err))
-	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	rows, err := conn.Query(ctx, sqlListQuarantine, sourceID)
 	if err == nil {

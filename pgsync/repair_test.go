@@ -111,7 +111,7 @@ func TestExamine(t *testing.T) {
 	eventually(t, "the views are there", func() bool { return fmt.Sprint(failing(deadline(t), dsn)) == "[]" })
 	pgExec(t, admin, "CREATE ROLE fm_report")
 	expect("views that their readers may not use", dsn, "[reports]")
-	pgExec(t, admin, "GRANT USAGE ON SCHEMA fm_report TO fm_report; GRANT SELECT ON ALL TABLES IN SCHEMA fm_report TO fm_report")
+	pgExec(t, admin, "GRANT USAGE ON SCHEMA fm_report TO fm_report; GRANT SELECT ON ALL TABLES IN SCHEMA fm_report TO fm_report; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA fm_report TO fm_report")
 	expect("views that they may", dsn, "[]")
 	pgExec(t, admin, "DROP VIEW fm_report.freshness")
 	expect("a view is gone", dsn, "[reports]")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -175,6 +176,7 @@ func (s *session) restart(ctx context.Context, src *source, kind string, entries
 			x.to.Epoch++
 		}
 		x.discontinuity(kind, x.from, x.to.Seq, entries)
+		mark := resyncMark{uuid.NewString(), choose(kind == breakLogStart, ModeSnapshot, ModeAdopt), false}
 		present := map[string]bool{}
 		for _, t := range tables {
 			present[t.Coll] = true
@@ -183,6 +185,7 @@ func (s *session) restart(ctx context.Context, src *source, kind string, entries
 			if err := x.reshape(ctx, state, t, last); err != nil {
 				return err
 			}
+			x.startRun(t.Coll, mark, last)
 		}
 		for coll := range x.reg {
 			if !present[coll] {

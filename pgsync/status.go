@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/pocketbase/pocketbase/core"
@@ -52,6 +53,8 @@ type Status struct {
 	NextStep    string           `json:"next_step,omitempty"` // what an operator does about it
 	LastApplied time.Time        `json:"last_applied,omitzero"`
 	CheckedAt   time.Time        `json:"checked_at"`
+	// LastComparison is the newest that is done. Only ReadStatus knows it.
+	LastComparison *Comparison `json:"last_comparison,omitempty"`
 }
 
 // errNoMirror says that no worker has been here yet.
@@ -189,6 +192,13 @@ func (st *Status) readPosition(ctx context.Context, cfg Config, sourceID string)
 		return pos, errNoMirror
 	}
 	st.Epoch, st.Position = pos.Epoch, pos.Seq
+	list, err := comparisons(ctx, conn, sourceID)
+	if err != nil {
+		return pos, fmt.Errorf("read comparisons: %w", err)
+	}
+	if at := slices.IndexFunc(list, func(c Comparison) bool { return c.Open == 0 }); at >= 0 {
+		st.LastComparison = &list[at]
+	}
 	switch {
 	case !held:
 		st.State = StateStopped

@@ -46,7 +46,7 @@ func (w *Worker) prune(ctx context.Context) error {
 		return fmt.Errorf("%w: prune log: %w", errSource, err)
 	}
 	w.saveHint(ctx)
-	return nil
+	return w.ses.pruneRuns(ctx)
 }
 
 // saveHint notes the position in SQLite, for a status that makes sense before PostgreSQL is reached. Nothing else

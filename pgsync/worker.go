@@ -56,6 +56,7 @@ type Worker struct {
 	trimmedSeq int64     // images through here are dropped
 	opened     string    // place of data.db when it was opened
 	fileSeenAt time.Time // when data.db was last found to be the file that was opened
+	rolling    rolling
 }
 
 // New checks the configuration; it neither connects nor starts anything. DSN errors never show the password.
@@ -278,7 +279,10 @@ func (w *Worker) upkeep(ctx context.Context) (worked bool, err error) {
 		w.pruneAt = now.Add(pruneEvery)
 		return false, w.prune(ctx)
 	}
-	return false, w.trim(ctx)
+	if err := w.trim(ctx); err != nil {
+		return false, err
+	}
+	return w.roll(ctx, now)
 }
 
 func (w *Worker) liveState() State {
