@@ -79,7 +79,7 @@ func TestSealedRunCountsQuarantine(t *testing.T) {
 	parent, other := addParent(t, app, "p"), addParent(t, app, "other")
 	drain(t, w)
 	run(t, app, "UPDATE parents SET kind='no such kind' WHERE id={:id}", dbx.Params{"id": parent}) // an older version stays
-	run(t, app, "INSERT INTO parents (id,name,kind,v,tags,seen,ok,secret) VALUES ('no uuid','n','a',1,'[]','',TRUE,'')")
+	run(t, app, "INSERT INTO parents (id,name,kind,v,tags,seen,ok,secret) VALUES ('no uuid','n','a',1,'[]','',TRUE,'0412 345 678')")
 	run(t, app, "UPDATE parents SET name=CAST(x'ff' AS TEXT) WHERE id={:id}", dbx.Params{"id": other}) // no canonical form
 	run(t, app, "INSERT INTO parents (id,name,kind,v,tags,seen,ok,secret) VALUES ({:id},'n','a',1,'[]','',TRUE,'0412 345 678')", dbx.Params{"id": newID(t)})
 	dangling := addKid(t, app, newID(t), "dangling")

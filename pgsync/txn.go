@@ -107,6 +107,9 @@ func newChange(t *Table, pk string, op int, seq, at int64, img []byte) *change {
 	c := &change{table: t, pk: pk, seq: seq, at: at, op: op, img: img}
 	if err := checkKey(t, pk); err != nil {
 		c.err = err.(*valueError)
+		if t.leaks(img) {
+			c.img = redact(t, img)
+		}
 		return c
 	}
 	if op == opDelete {
