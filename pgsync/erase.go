@@ -122,11 +122,16 @@ func (x *txn) eraseHistory() {
 	if len(x.erased.docs) == 0 || past == nil || past.column(collections.FieldSessionData) == nil {
 		return
 	}
+	x.batch.Queue(past.eraseDocuments(), x.s.origin, x.ver(x.erased.before), x.erased.docs)
+}
+
+// eraseDocuments empties the documents of versions from before $2 in a history of sessions.
+func (t *Table) eraseDocuments() string {
 	key := "d.key"
-	if past.UUID { // only a UUID may be cast to one
+	if t.UUID { // only a UUID may be cast to one
 		key = "CASE WHEN d.key ~ '" + uuidPattern + "' THEN d.key::uuid END"
 	}
-	x.batch.Queue(fmt.Sprintf(`UPDATE %s h SET %[2]s = NULL FROM fm_mirror.%s d
+	return fmt.Sprintf(`UPDATE %s h SET %[2]s = NULL FROM fm_mirror.%s d
 		WHERE d._origin = $1 AND d.id = ANY ($3::text[]) AND h._origin = $1 AND h.id = %s AND h._ver < $2 AND h.%[2]s IS NOT NULL`,
-		past.pgName(), collections.FieldSessionData, collections.TableCRDTDocs, key), x.s.origin, x.ver(x.erased.before), x.erased.docs)
+		t.pgName(), collections.FieldSessionData, collections.TableCRDTDocs, key)
 }
