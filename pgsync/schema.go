@@ -202,7 +202,7 @@ func (t *Table) guards() []guard {
 	if t.Name == collections.AuditLog && t.column(collections.FieldCreatedAt) != nil {
 		// Rows come in the order of their time, so a few kilobytes find a month. Partitions would need the time in the
 		// primary key: an upsert by id then finds no row of another month, and foreign keys to the id have no target.
-		out = append(out, newGuard(t, "brin", false, []string{collections.FieldCreatedAt}, "USING brin ("+collections.FieldCreatedAt+")"))
+		out = append(out, newGuard(t, "brin", false, []string{collections.FieldCreatedAt}, "USING brin ("+collections.FieldCreatedAt+") WITH (autosummarize = on)"))
 	}
 	return out
 }
