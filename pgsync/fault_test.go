@@ -11,9 +11,7 @@ import (
 
 	"firemode/internal/pgtest"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/dbx"
-	"github.com/pocketbase/pocketbase/core"
 )
 
 // faultConn breaks the connection after a number of bytes in one direction, at an exact place that a proxy between the
@@ -79,93 +77,6 @@ func (d *faultDial) dial(ctx context.Context, network, addr string) (net.Conn, e
 	c.down.Store(-1)
 	d.conn.Store(c)
 	return c, nil
-}
-
-// A batch whose connection breaks at any byte, either way, has its effect exactly once.
-func TestConnectionCutAtEveryPlace(t *testing.T) {
-	t.Parallel()
-	app := smallApp(t)
-	dsn := pgtest.Database(t)
-	counter := addParent(t, app, "counter")
-	dial := &faultDial{}
-	w := manual(t, app, Config{DSN: dsn, Dial: dial.dial})
-	drain(t, w)
-	conn := pg(t, dsn)
-
-	batches := 0
-	var ambiguous, lost, heard int
-	one := func(up, down int64) (sent, received int64) {
-		batches++
-		kid := newID(t)
-		err := app.RunInTransaction(func(tx core.App) error {
-			run(t, tx, "INSERT INTO kids (id,parent,email,note) VALUES ({:id},{:p},{:id},'')", dbx.Params{"id": kid, "p": counter})
-			run(t, tx, "UPDATE parents SET v=v+1 WHERE id={:p}", dbx.Params{"p": counter})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Each batch goes over a new connection, so that it includes the preparation of its statements.
-		w.disconnect(deadline(t))
-		dial.expect()
-		if _, err := w.step(deadline(t)); err != nil {
-			t.Fatalf("reconnect: %v", err)
-		}
-		before := w.ses.pos.Seq
-		c := dial.conn.Load()
-		s0, r0 := c.sent.Load(), c.received.Load()
-		c.up.Store(up)
-		c.down.Store(down)
-		_, err = w.step(deadline(t))
-		sent, received = c.sent.Load()-s0, c.received.Load()-r0
-		c.up.Store(-1)
-		c.down.Store(-1)
-		if err != nil {
-			if got := classify(err); got != classTransient {
-				t.Fatalf("cut up=%d down=%d: %v is %s, want transient", up, down, err, got)
-			}
-			w.disconnect(deadline(t))
-			if settled(t, conn) > before {
-				ambiguous++
-			} else {
-				lost++
-			}
-			drain(t, w)
-		} else {
-			heard++
-		}
-		return sent, received
-	}
-	one(-1, -1)
-	sent, received := one(-1, -1)
-	stepUp, stepDown := max(1, sent/40), max(1, received/20)
-	if *everyByte {
-		stepUp, stepDown = 1, 1
-	}
-	for k := int64(0); k <= sent; k += stepUp {
-		one(k, -1)
-	}
-	for k := int64(0); k <= received; k += stepDown {
-		one(-1, k)
-	}
-	drain(t, w)
-	t.Logf("%d batches of %d bytes up, %d down: not applied %d, applied though the answer was lost %d, heard %d",
-		batches, sent, received, lost, ambiguous, heard)
-	if ambiguous == 0 || lost == 0 {
-		t.Errorf("the cuts met only one side of the commit: applied %d, not applied %d", ambiguous, lost)
-	}
-	mustEqual(t, app, dsn)
-	journalEqualsLog(t, app, conn)
-}
-
-// settled returns the position once no backend is busy with a cut batch any more.
-func settled(t *testing.T, conn *pgx.Conn) int64 {
-	t.Helper()
-	eventually(t, "the cut backend ended", func() bool {
-		return one[int](t, conn, `SELECT count(*)::int FROM pg_stat_activity WHERE datname=current_database()
-			AND pid<>pg_backend_pid() AND application_name='firemode-mirror'`) == 0
-	})
-	return one[int64](t, conn, "SELECT seq FROM fm_sync.origin")
 }
 
 // The postmaster is killed again and again under writing and shipping.

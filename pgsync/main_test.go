@@ -12,8 +12,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// everyByte makes the connection-cutting test try every byte instead of a spread of them.
+// everyByte makes the connection-cutting tests try every byte instead of a spread of them. A soak does so too.
 var everyByte = flag.Bool("pgsync.everybyte", false, "cut the connection after every single byte")
+
+// soak says that the long forms of the proofs are wanted.
+func soak() bool { return os.Getenv("FIREMODE_SOAK") != "" }
 
 // ignored are goroutines that PocketBase leaves behind when an app is reset; ours must all end.
 var ignored = []goleak.Option{
@@ -23,7 +26,9 @@ var ignored = []goleak.Option{
 }
 
 func TestMain(m *testing.M) {
+	playRole()
 	flag.Parse()
+	*everyByte = *everyByte || soak()
 	code := pgtest.Main(m)
 	testapp.Cleanup()
 	if dir, err := smallTemplate(); err == nil {
