@@ -19,7 +19,7 @@ const sealedRows = 20_000
 func sealedSide(b *testing.B, side func(ctx context.Context, w *Worker, tx *sql.Tx, t *Table) iter.Seq2[hashedRow, error]) {
 	app := smallApp(b)
 	w := manual(b, app, Config{DSN: pgtest.Database(b)})
-	fill(b, app, sealedRows)
+	addParents(b, app, sealedRows)
 	drain(b, w)
 	tx, err := w.src.db.BeginTx(b.Context(), &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -66,7 +66,7 @@ func BenchmarkSealedMirror(b *testing.B) {
 func BenchmarkCopyBare(b *testing.B) {
 	app := smallApp(b)
 	dsn := pgtest.Database(b)
-	fill(b, app, sealedRows)
+	addParents(b, app, sealedRows)
 	drain(b, manual(b, app, Config{DSN: dsn}))
 	conn := pg(b, dsn)
 	var rows bytes.Buffer

@@ -25,7 +25,7 @@ func peers(b *testing.B, conn *pgx.Conn) {
 func BenchmarkApply(b *testing.B) {
 	app := smallApp(b)
 	w := manual(b, app, Config{DSN: pgtest.Database(b)})
-	fill(b, app, 1)
+	addParents(b, app, 1)
 	drain(b, w)
 	conn := w.ses.conn
 	peers(b, conn)
@@ -68,7 +68,7 @@ func BenchmarkApply(b *testing.B) {
 func BenchmarkDrain(b *testing.B) {
 	app := smallApp(b)
 	w := manual(b, app, Config{DSN: pgtest.Database(b)})
-	fill(b, app, 1)
+	addParents(b, app, 1)
 	drain(b, w)
 	conn := w.ses.conn
 	peers(b, conn)
@@ -77,7 +77,7 @@ func BenchmarkDrain(b *testing.B) {
 	var bare, ours, reading, applying meter
 	for b.Loop() {
 		from := w.ses.pos.Seq
-		fill(b, app, benchRows)
+		addParents(b, app, benchRows)
 		var changes []*change
 		reading.measure(b, 0, benchRows, func() {
 			for next := from; next < from+benchRows; {
@@ -182,7 +182,7 @@ func BenchmarkCapture(b *testing.B) {
 					}
 				}
 			})
-			bulk[i].measure(b, 0, rows, func() { fill(b, app, rows) })
+			bulk[i].measure(b, 0, rows, func() { addParents(b, app, rows) })
 		}
 	}
 	for name, m := range map[string][2]meter{"create": create, "update": update, "bulk": bulk} {

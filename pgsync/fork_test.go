@@ -1,107 +1,313 @@
 package pgsync
 
 import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"firemode/internal/pgtest"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/dbx"
 	"github.com/pocketbase/pocketbase/core"
 )
 
-// loseTail takes the log back to seq, with the rows that fn undoes, as a power cut on a disk that did not keep its word.
-func loseTail(t *testing.T, app core.App, seq int64, undo string, params dbx.Params) {
-	t.Helper()
-	err := app.RunInTransaction(func(tx core.App) error {
-		run(t, tx, undo, params)
-		run(t, tx, "DELETE FROM _pgsync_log WHERE seq>{:s}", dbx.Params{"s": seq})
-		run(t, tx, "UPDATE sqlite_sequence SET seq={:s} WHERE name='_pgsync_log'", dbx.Params{"s": seq})
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+// forkScene is a mirrored database with everything that can be done to either side.
+type forkScene struct {
+	t      *testing.T
+	app    core.App
+	server *pgtest.Server
+	db     string // name of the database of PostgreSQL
+	w      *Worker
+}
+
+func (s *forkScene) dsn() string { return s.server.URL(s.db) }
+
+// write adds a row and carries it.
+func (s *forkScene) write() {
+	s.t.Helper()
+	addKid(s.t, s.app, "", newID(s.t))
+	drain(s.t, s.w)
+}
+
+// leave ends the worker; its lease stands as if the process had died, or has lapsed.
+func (s *forkScene) leave(lapsed bool) {
+	s.t.Helper()
+	s.w.disconnect(deadline(s.t))
+	if lapsed {
+		s.admin(s.db, "UPDATE fm_sync.origin SET lease_until = '-infinity'")
 	}
 }
 
-// A short end of the log that a power cut took is given up by itself: the mirror begins an epoch, notes how much is lost,
-// and is equal to what is left. A longer one, and one of another place, is an operator's decision.
-func TestLostTail(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name  string
-		alter func(t *testing.T, app core.App, w *Worker, conn *pgx.Conn)
-		lost  int64 // 0: held
-	}{
-		{"short", nil, 2},
-		{"written to since", func(t *testing.T, app core.App, _ *Worker, _ *pgx.Conn) { addParent(t, app, "since") }, 2},
-		{"long", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
-			pgExec(t, conn, "UPDATE fm_sync.journal SET at=at+interval '6 s' WHERE seq=(SELECT max(seq) FROM fm_sync.journal)")
-		}, 0},
-		{"fed from another place", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
-			pgExec(t, conn, "UPDATE fm_sync.origin SET place=gen_random_uuid()")
-		}, 0},
-		{"nothing in common", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
-			pgExec(t, conn, "UPDATE fm_sync.journal SET at=at+interval '1 ms'")
-		}, 0},
-		{"after another start of the machine", func(_ *testing.T, _ core.App, w *Worker, _ *pgx.Conn) {
-			w.node = "0192f0c1-2b3c-7d4e-8f50-616263646566"
-		}, 2},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			app := smallApp(t)
-			dsn := pgtest.Database(t)
-			parent := addParent(t, app, "kept")
-			kept := logEnd(t, app)
-			kid := addKid(t, app, parent, "k")
-			run(t, app, "UPDATE parents SET name='lost' WHERE id={:p}", dbx.Params{"p": parent})
-			w := manual(t, app, Config{DSN: dsn})
-			drain(t, w)
-			mustEqual(t, app, dsn)
-			w.ses.resign(deadline(t))
-			w.disconnect(deadline(t))
+// admin runs one statement and leaves no connection behind: a database that is cloned must have none.
+func (s *forkScene) admin(db, query string) {
+	s.t.Helper()
+	conn := pg(s.t, s.server.URL(db))
+	pgExec(s.t, conn, query)
+	if err := conn.Close(deadline(s.t)); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
-			conn := pg(t, dsn)
-			loseTail(t, app, kept, "DELETE FROM kids WHERE id={:k}", dbx.Params{"k": kid})
-			loseTail(t, app, kept, "UPDATE parents SET name='kept' WHERE id={:p}", dbx.Params{"p": parent})
-			if tc.alter != nil {
-				tc.alter(t, app, w, conn)
-			}
-			if tc.lost == 0 {
-				if _, err := w.step(deadline(t)); heldReason(err) != "fork" {
-					t.Fatalf("step: %v, want held(fork)", err)
-				}
-				if got := one[int](t, conn, "SELECT count(*)::int FROM fm_sync.discontinuity"); got != 0 {
-					t.Errorf("%d discontinuities, want none", got)
-				}
-				return
-			}
-			drain(t, w)
-			if r := mustEqual(t, app, dsn); r.Epoch != 2 || rowsOf(t, r, "kids") != 0 {
-				t.Errorf("report = %+v, want epoch 2 without the lost row", r)
-			}
-			got := one[string](t, conn, "SELECT concat_ws(' ', kind, from_epoch, from_seq, epoch, seq, entries) FROM fm_sync.discontinuity")
-			if want := one[string](t, conn, `SELECT concat_ws(' ', 'lost_tail', 1, max(seq) FILTER (WHERE epoch=1), 2,
-				(SELECT min(seq) FROM fm_sync.discontinuity), 2) FROM fm_sync.journal`); got != want {
-				t.Errorf("discontinuity %q, want %q", got, want)
-			}
-			addParent(t, app, "goes on")
-			drain(t, w)
-			mustEqual(t, app, dsn)
+// backup copies SQLite as a backup does.
+func (s *forkScene) backup() string {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	run(s.t, s.app, "VACUUM INTO {:to}", dbx.Params{"to": filepath.Join(dir, "data.db")})
+	return dir
+}
+
+// unplugged copies the files as they lie on a disk that lost the end of the write-ahead log: database and log without its
+// last bytes.
+func (s *forkScene) unplugged(lost int64) string {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	for _, name := range []string{"data.db", "data.db-wal"} {
+		from, err := os.Open(filepath.Join(s.app.DataDir(), name))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer from.Close()
+		info, err := from.Stat()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		size := info.Size()
+		if name != "data.db" {
+			size -= lost
+		}
+		to, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if _, err := io.CopyN(to, from, size); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := to.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// clone keeps a copy of the database of PostgreSQL as it is now, under another name. Nobody may be connected.
+func (s *forkScene) clone(name string) {
+	s.t.Helper()
+	s.admin("postgres", "CREATE DATABASE "+name+" TEMPLATE "+s.db)
+}
+
+// walEntry is what one small transaction takes in the write-ahead log of SQLite, and more than its last frame.
+const walEntry = 4096 + 24
+
+// forks are all ways in which the two sides can cease to belong together. Each returns the database that is to be
+// mirrored next and what must become of it: equal, standby, fork or gap.
+var forks = map[string]func(s *forkScene) (core.App, string){
+	"nothing": func(s *forkScene) (core.App, string) {
+		s.leave(false)
+		return s.app, "equal"
+	},
+	"an old backup": func(s *forkScene) (core.App, string) {
+		old := s.backup()
+		s.write()
+		s.leave(true)
+		return restored(s.t, old), "fork"
+	},
+	"an old backup that was written to": func(s *forkScene) (core.App, string) {
+		old := restored(s.t, s.backup())
+		s.write()
+		s.leave(true)
+		for range 3 {
+			addKid(s.t, old, "", newID(s.t))
+		}
+		return old, "fork"
+	},
+	"a backup of this very moment": func(s *forkScene) (core.App, string) {
+		old := s.backup()
+		s.leave(true)
+		return restored(s.t, old), "equal"
+	},
+	"power loss that took what was mirrored, on another disk": func(s *forkScene) (core.App, string) {
+		s.write()
+		s.leave(true)
+		return restored(s.t, s.unplugged(walEntry)), "fork"
+	},
+	"power loss that took what was not mirrored": func(s *forkScene) (core.App, string) {
+		s.leave(true)
+		addKid(s.t, s.app, "", newID(s.t))
+		return restored(s.t, s.unplugged(walEntry)), "equal"
+	},
+	"PostgreSQL of an earlier moment": func(s *forkScene) (core.App, string) {
+		s.leave(true)
+		s.clone("earlier")
+		s.write()
+		s.leave(true)
+		s.db = "earlier"
+		return s.app, "equal"
+	},
+	"PostgreSQL of an earlier moment, whose log is gone": func(s *forkScene) (core.App, string) {
+		s.leave(true)
+		s.clone("pruned")
+		s.write()
+		s.write()
+		s.leave(true)
+		run(s.t, s.app, "DELETE FROM _pgsync_log WHERE seq < {:end}", dbx.Params{"end": logEnd(s.t, s.app)})
+		s.db = "pruned"
+		return s.app, "gap"
+	},
+	"PostgreSQL of a later moment": func(s *forkScene) (core.App, string) {
+		old := s.backup()
+		s.write()
+		s.leave(true)
+		s.clone("later") // what a restored PostgreSQL holds beyond the restored SQLite
+		s.db = "later"
+		return restored(s.t, old), "fork"
+	},
+	"an empty PostgreSQL": func(s *forkScene) (core.App, string) {
+		s.leave(true)
+		s.admin("postgres", "CREATE DATABASE empty")
+		s.db = "empty"
+		return s.app, "equal"
+	},
+	"an empty PostgreSQL, and the log has lost its beginning": func(s *forkScene) (core.App, string) {
+		s.leave(true)
+		run(s.t, s.app, "DELETE FROM _pgsync_log WHERE seq < {:end}", dbx.Params{"end": logEnd(s.t, s.app)})
+		s.admin("postgres", "CREATE DATABASE fresh")
+		s.db = "fresh"
+		return s.app, "equal"
+	},
+	"the PostgreSQL of somebody else": func(s *forkScene) (core.App, string) {
+		s.leave(true)
+		other := smallApp(s.t)
+		run(s.t, other, "UPDATE _pgsync_meta SET v={:id} WHERE k='source_id'", dbx.Params{"id": newID(s.t)})
+		addKid(s.t, other, "", newID(s.t))
+		s.admin("postgres", "CREATE DATABASE foreign_target")
+		s.db = "foreign_target"
+		w := manual(s.t, other, Config{DSN: s.dsn()})
+		drain(s.t, w)
+		s.t.Cleanup(func() { mustEqual(s.t, other, s.dsn()) }) // neither takes anything from the other
+		w.disconnect(deadline(s.t))
+		return s.app, "equal"
+	},
+	"a copied disk while the original lives": func(s *forkScene) (core.App, string) {
+		return restored(s.t, s.backup()), "standby"
+	},
+	"a copied disk while the original lives and goes on": func(s *forkScene) (core.App, string) {
+		copied := restored(s.t, s.backup())
+		s.write()
+		return copied, "fork"
+	},
+	"a copied disk, written to while the original lives": func(s *forkScene) (core.App, string) {
+		copied := restored(s.t, s.backup())
+		addKid(s.t, copied, "", newID(s.t))
+		return copied, "standby"
+	},
+	"a copied disk after the original died": func(s *forkScene) (core.App, string) {
+		copied := restored(s.t, s.backup())
+		s.leave(true)
+		addKid(s.t, copied, "", newID(s.t))
+		return copied, "equal"
+	},
+	"the original after its copy took over": func(s *forkScene) (core.App, string) {
+		copied := restored(s.t, s.backup())
+		s.leave(true)
+		addKid(s.t, s.app, "", newID(s.t)) // not mirrored any more
+		w := manual(s.t, copied, Config{DSN: s.dsn()})
+		drain(s.t, w)
+		addKid(s.t, copied, "", newID(s.t))
+		drain(s.t, w)
+		return s.app, "fork"
+	},
+}
+
+// Whatever happens to either side, the mirror goes on only where its position proves that it may; everything else is
+// held, and stays as it is however often the worker looks.
+func TestForksOfEveryKind(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t)
+	for name, happens := range forks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &forkScene{t: t, app: smallApp(t), server: server, db: "fork_" + newID(t)[24:]}
+			s.admin("postgres", "CREATE DATABASE "+s.db)
+			s.w = manual(t, s.app, Config{DSN: s.dsn()})
+			addKid(t, s.app, addParent(t, s.app, "p"), "")
+			drain(t, s.w)
+			s.write()
+			app, want := happens(s)
+			s.expect(app, want)
 		})
 	}
 }
 
-// The worker leaves a file that was swapped under it alone.
-func TestReplacedFileIsHeld(t *testing.T) {
+func (s *forkScene) expect(app core.App, want string) {
+	t := s.t
+	conn := pg(t, s.dsn())
+	const lease = "SELECT coalesce(string_agg(concat_ws(' ', epoch, seq, nonce, term, node), ','), '') FROM fm_sync.origin"
+	if want == "equal" {
+		w := manual(t, app, Config{DSN: s.dsn()})
+		drain(t, w)
+		addKid(t, app, "", newID(t))
+		drain(t, w)
+		if r := mustEqual(t, app, s.dsn()); r.Epoch != 1 {
+			t.Errorf("epoch = %d, want 1: nobody declared another one", r.Epoch)
+		}
+		return
+	}
+	before := one[string](t, conn, lease)
+	live := started(t, app, Config{DSN: s.dsn(), HoldRetry: time.Millisecond, Lease: 10 * time.Millisecond})
+	eventually(t, "the worker has looked many times", func() bool { return live.Status().Failures > 20 })
+	st := live.Status()
+	live.Stop()
+	got := string(st.State)
+	if st.State == StateHeld {
+		if _, err := manual(t, app, Config{DSN: s.dsn()}).step(deadline(t)); err != nil {
+			got = heldReason(err)
+		}
+	}
+	if got != want {
+		t.Errorf("the worker is %s (%s), want %s", got, st.LastError, want)
+	}
+	if after := one[string](t, conn, lease); after != before {
+		t.Errorf("epoch, position, term and node went from %s to %s", before, after)
+	}
+}
+
+// A database and its copy are both written to and both have a worker. One of them mirrors, the other never gets in, not
+// even when the first has gone, and nothing begins a new epoch.
+func TestTwoShippersNeverTakeTurns(t *testing.T) {
 	t.Parallel()
 	app := smallApp(t)
-	w := manual(t, app, Config{DSN: pgtest.Database(t)})
-	drain(t, w)
-	w.opened, w.fileSeenAt = newID(t), time.Time{}
-	if _, err := w.step(deadline(t)); heldReason(err) != "replaced" {
-		t.Errorf("step: %v, want held(replaced)", err)
+	dsn := pgtest.Database(t)
+	cfg := Config{DSN: dsn, Poll: time.Millisecond, HoldRetry: time.Millisecond}
+	addParent(t, app, "p")
+	first := started(t, app, cfg)
+	if err := first.WaitMirrored(deadline(t), logEnd(t, app)); err != nil {
+		t.Fatal(err)
 	}
+	backup := t.TempDir()
+	run(t, app, "VACUUM INTO {:to}", dbx.Params{"to": filepath.Join(backup, "data.db")})
+	copied := restored(t, backup)
+	conn := pg(t, dsn)
+	term := one[int64](t, conn, "SELECT term FROM fm_sync.origin")
+	second := started(t, copied, cfg)
+	for range 30 {
+		addKid(t, app, "", newID(t))
+		addKid(t, copied, "", newID(t))
+	}
+	if err := first.WaitMirrored(deadline(t), logEnd(t, app)); err != nil {
+		t.Fatalf("%v; %+v", err, first.Status())
+	}
+	mustEqual(t, app, dsn)
+	first.Stop()
+	failures := second.Status().Failures
+	eventually(t, "the second has looked at what the first left", func() bool { return second.Status().Failures > failures+5 })
+	if st := second.Status(); st.State != StateHeld {
+		t.Errorf("the copy is %s, want held", st.State)
+	}
+	if got := one[string](t, conn, "SELECT concat(epoch, ' ', seq, ' ', term) FROM fm_sync.origin"); got != fmt.Sprintf("1 %d %d", logEnd(t, app), term) {
+		t.Errorf("epoch, position and term = %s, want 1 %d %d", got, logEnd(t, app), term)
+	}
+	mustEqual(t, app, dsn)
 }

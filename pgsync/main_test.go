@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"firemode/internal/pgtest"
 	"firemode/internal/testapp"
@@ -28,7 +29,9 @@ var ignored = []goleak.Option{
 func TestMain(m *testing.M) {
 	playRole()
 	flag.Parse()
-	*everyByte = *everyByte || soak()
+	if soak() {
+		*everyByte, patience = true, 20*time.Minute
+	}
 	code := pgtest.Main(m)
 	testapp.Cleanup()
 	if dir, err := smallTemplate(); err == nil {

@@ -10,30 +10,34 @@ import (
 	"github.com/pocketbase/dbx"
 )
 
-// Each of these rows is one that PostgreSQL, or the mirror before it, must refuse. Its neighbours in the same batch
-// arrive, it goes to quarantine, and when it is mended it leaves.
+// nowhere is an id that no row has.
+const nowhere = "0192f0c1-2b3c-7d4e-8f50-616263646566"
+
+// poisons are rows that PostgreSQL, or the mirror before it, must refuse, and how each is mended.
+var poisons = []struct{ name, poison, state, mend string }{
+	{"NUL in text", "UPDATE parents SET name='a'||char(0)||'b'", "22021", "UPDATE parents SET name='ab'"},
+	{"invalid UTF-8", "UPDATE parents SET name=CAST(x'61ff62' AS TEXT)", "22021", "UPDATE parents SET name='ab'"},
+	{"NUL in JSON", `UPDATE parents SET meta='{"a":"\u0000"}'`, "22P05", `UPDATE parents SET meta='{}'`},
+	{"lone surrogate in JSON", `UPDATE parents SET meta='{"a":"\ud800"}'`, "22P02", `UPDATE parents SET meta='null'`},
+	{"broken JSON", `UPDATE parents SET meta='{"a":'`, "22P02", `UPDATE parents SET meta=NULL`},
+	{"number too large for jsonb", `UPDATE parents SET meta='[1e400000]'`, "22003", `UPDATE parents SET meta='[1]'`},
+	{"not a date", "UPDATE parents SET seen='soon'", "22007", "UPDATE parents SET seen=''"},
+	{"value outside the enum", "UPDATE parents SET kind='c'", "23514", "UPDATE parents SET kind='b'"},
+	{"value outside the list", `UPDATE parents SET tags='["x","q"]'`, "23514", `UPDATE parents SET tags='[]'`},
+	{"plain text in a sealed column", "UPDATE parents SET secret='canary 0412 345 678'", statePlaintext, "UPDATE parents SET secret=''"},
+	{"relation to nothing", "UPDATE kids SET parent='" + nowhere + "'", "23503", "UPDATE kids SET parent=''"},
+	{"relation that is no id", "UPDATE kids SET parent='x'", "22P02", "UPDATE kids SET parent=''"},
+	{"index entry too large", "UPDATE kids SET email=hex(randomblob(20000))", "54000", "UPDATE kids SET email='short'"},
+}
+
+// The neighbours of a refused row in the same batch arrive, it goes to quarantine, and when it is mended it leaves.
 func TestPoisonRowsGoToQuarantineAndTheirNeighboursArrive(t *testing.T) {
 	t.Parallel()
 	app := smallApp(t)
 	dsn := pgtest.Database(t)
 	w := manual(t, app, Config{DSN: dsn})
 	conn := pg(t, dsn)
-	nowhere := "0192f0c1-2b3c-7d4e-8f50-616263646566"
-	for _, tc := range []struct{ name, poison, state, mend string }{
-		{"NUL in text", "UPDATE parents SET name='a'||char(0)||'b'", "22021", "UPDATE parents SET name='ab'"},
-		{"invalid UTF-8", "UPDATE parents SET name=CAST(x'61ff62' AS TEXT)", "22021", "UPDATE parents SET name='ab'"},
-		{"NUL in JSON", `UPDATE parents SET meta='{"a":"\u0000"}'`, "22P05", `UPDATE parents SET meta='{}'`},
-		{"lone surrogate in JSON", `UPDATE parents SET meta='{"a":"\ud800"}'`, "22P02", `UPDATE parents SET meta='null'`},
-		{"broken JSON", `UPDATE parents SET meta='{"a":'`, "22P02", `UPDATE parents SET meta=NULL`},
-		{"number too large for jsonb", `UPDATE parents SET meta='[1e400000]'`, "22003", `UPDATE parents SET meta='[1]'`},
-		{"not a date", "UPDATE parents SET seen='soon'", "22007", "UPDATE parents SET seen=''"},
-		{"value outside the enum", "UPDATE parents SET kind='c'", "23514", "UPDATE parents SET kind='b'"},
-		{"value outside the list", `UPDATE parents SET tags='["x","q"]'`, "23514", `UPDATE parents SET tags='[]'`},
-		{"plain text in a sealed column", "UPDATE parents SET secret='canary 0412 345 678'", statePlaintext, "UPDATE parents SET secret=''"},
-		{"relation to nothing", "UPDATE kids SET parent='" + nowhere + "'", "23503", "UPDATE kids SET parent=''"},
-		{"relation that is no id", "UPDATE kids SET parent='x'", "22P02", "UPDATE kids SET parent=''"},
-		{"index entry too large", "UPDATE kids SET email=hex(randomblob(20000))", "54000", "UPDATE kids SET email='short'"},
-	} {
+	for _, tc := range poisons {
 		t.Run(tc.name, func(t *testing.T) {
 			parent := addParent(t, app, "good")
 			kid := addKid(t, app, parent, newID(t))

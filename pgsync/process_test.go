@@ -50,9 +50,10 @@ func playRole() {
 
 // process is a running role.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it is gone
-	pipe io.Closer
+	cmd   *exec.Cmd
+	ready chan struct{} // closed when a worker has started, or the process is gone
+	done  chan struct{} // closed when it is gone
+	pipe  io.Closer
 }
 
 // startRole starts this binary in a role and kills it when the test ends.
@@ -69,11 +70,17 @@ func startRole(t testing.TB, role string, env ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: cmd, done: make(chan struct{}), pipe: pipe}
+	p := &process{cmd: cmd, ready: make(chan struct{}), done: make(chan struct{}), pipe: pipe}
 	go func() {
+		_, _ = out.Read(make([]byte, 1))
+		close(p.ready)
 		_ = cmd.Wait()
 		close(p.done)
 	}()
@@ -200,6 +207,7 @@ func workerProcess() error {
 	if err := w.Start(context.Background()); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	fmt.Println("started")
 	select {}
 }
 

@@ -270,7 +270,7 @@ func TestVerifyCanBeStopped(t *testing.T) {
 	app := smallApp(t)
 	dsn := pgtest.Database(t)
 	w := manual(t, app, Config{DSN: dsn})
-	fill(t, app, 5000)
+	addParents(t, app, 5000)
 	drain(t, w)
 	ctx, cancel := context.WithCancel(deadline(t))
 	s := w.ses
