@@ -2,7 +2,6 @@ package pgsync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -303,17 +302,6 @@ func (x *txn) setResync(coll string, cursor *string) {
 	state.resync = cursor
 	x.reg[coll] = state
 	x.batch.Queue(sqlSaveCursor, x.s.origin, coll, cursor)
-}
-
-func (t *Table) leaks(img []byte) bool {
-	for i := range t.Columns {
-		if t.Columns[i].Kind == KindEncrypted {
-			_, err := decodeImage(t, img)
-			var value *valueError
-			return errors.As(err, &value) && value.sqlState == statePlaintext
-		}
-	}
-	return false
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -153,7 +153,7 @@ func (c *Column) wire(value *string) (cell, error) {
 		if text = raw; !plain {
 			text = unescape(raw)
 		}
-		if strings.IndexByte(text, 0) >= 0 {
+		if c.Kind != KindEncrypted && strings.IndexByte(text, 0) >= 0 { // there it is no ciphertext in the first place
 			return nil, c.fail("22021", "text holds a NUL character")
 		}
 	}
@@ -245,6 +245,28 @@ func (c *Column) wireDate(text string) (wire string, null bool, err error) {
 }
 
 func (c *Column) fail(sqlState, message string) error { return &valueError{sqlState, c.Name, message} }
+
+// leaks is true when a sealed column of an image holds anything but ciphertext, whatever else is wrong with the row.
+func (t *Table) leaks(img []byte) bool {
+	if !slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Kind == KindEncrypted }) {
+		return false
+	}
+	values, ok := t.flatValues(string(img))
+	if !ok {
+		var err error
+		if values, err = t.anyValues(img); err != nil {
+			return true // nobody knows what is in it
+		}
+	}
+	for i := range t.Columns {
+		if c := &t.Columns[i]; c.Kind == KindEncrypted && values[i] != "" {
+			if _, err := c.wire(&values[i]); err != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // redact replaces what a sealed column must not let out by a mark. It returns nil when img cannot be read.
 func redact(t *Table, img []byte) []byte {
