@@ -48,6 +48,10 @@ func TestLongBacklogTakesBoundedMemory(t *testing.T) {
 	if err := server.Up(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "all is mirrored", func() bool {
+		position, err := number(t, server.URL("postgres"), "SELECT seq FROM fm_sync.origin")
+		return err == nil && position == logEnd(t, app)
+	})
 	mustEqual(t, app, server.URL("postgres"))
 	used := memory(t, worker, "VmHWM") - base
 	t.Logf("%d entries, %d of them in one transaction: %.1f MiB beyond %.1f MiB", logEnd(t, app), atOnce, float64(used)/(1<<20), float64(base)/(1<<20))

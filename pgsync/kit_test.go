@@ -232,6 +232,27 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// meanwhile does something again and again until the returned function is called, at the latest when the test ends.
+func meanwhile(t testing.TB, every time.Duration, do func(i int)) (finish func()) {
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		pace := time.NewTicker(every)
+		defer pace.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-pace.C:
+				do(i)
+			}
+		}
+	})
+	finish = sync.OnceFunc(func() { close(stop); wg.Wait() })
+	t.Cleanup(finish)
+	return finish
+}
+
 func mustEqual(t testing.TB, app core.App, dsn string) Report {
 	t.Helper()
 	r, err := Verify(deadline(t), app, dsn)

@@ -173,7 +173,7 @@ func workerProcess() error {
 		return err
 	}
 	w, err := New(app, Config{
-		DSN: os.Getenv(dsnEnv), Lease: time.Second, Poll: time.Millisecond, BackoffMax: 50 * time.Millisecond, HoldRetry: 50 * time.Millisecond,
+		DSN: os.Getenv(dsnEnv), Poll: time.Millisecond, BackoffMax: 50 * time.Millisecond, HoldRetry: 50 * time.Millisecond,
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := plainDial(ctx, network, addr)
 			if err != nil {
