@@ -60,8 +60,13 @@ func (x *txn) applyLog(ctx context.Context, src *source) error {
 		if err != nil {
 			return err
 		}
-		if len(entries) == 0 || entries[0].seq != next+1 {
+		if len(entries) == 0 {
 			return &holdError{holdGap, fmt.Sprintf("log entry %d is missing", next+1)}
+		}
+		for i, e := range entries {
+			if e.seq != next+1+int64(i) {
+				return &holdError{holdGap, fmt.Sprintf("log entry %d is missing", next+1+int64(i))}
+			}
 		}
 		if next > x.from.Seq {
 			if err := x.flush(ctx); err != nil {

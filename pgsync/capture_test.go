@@ -134,6 +134,9 @@ func replay(db *sql.DB, position int64, shadow map[string]string) (int64, error)
 		if err := rows.Scan(&seq, &coll, &pk, &op, &img); err != nil {
 			return position, err
 		}
+		if seq != position+1 {
+			return position, fmt.Errorf("entry %d follows entry %d", seq, position)
+		}
 		if op == opDelete {
 			delete(shadow, coll+"/"+pk)
 		} else {
