@@ -261,13 +261,17 @@ func TestPruningKeepsTheAnchorAndYoungEntries(t *testing.T) {
 	if err := app.DB().NewQuery("SELECT min(seq) FROM _pgsync_log").Row(&first); err != nil || first != position {
 		t.Errorf("log starts at %d, %v, want the anchor %d", first, err, position)
 	}
+	addKid(t, app, parent, "")
 	drain(t, w)
 	mustEqual(t, app, dsn)
 	if err := w.prune(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
-	if end := logEnd(t, app); end != position+1 {
-		t.Errorf("the log ends at %d, want %d", end, position+1)
+	if err := app.DB().NewQuery("SELECT min(seq) FROM _pgsync_log").Row(&first); err != nil || first != position+1 {
+		t.Errorf("log starts at %d, %v, want the young entry %d, which is mirrored", first, err, position+1)
+	}
+	if end := logEnd(t, app); end != position+2 {
+		t.Errorf("the log ends at %d, want %d", end, position+2)
 	}
 }
 
