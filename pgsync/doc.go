@@ -23,6 +23,8 @@
 //     are given up without asking.
 //   - The log in SQLite stays within its limit: above it the oldest images are dropped, and their tables compared later.
 //   - Where the journal is not one continuous log, fm_sync.discontinuity says so.
+//   - Equality can be proved: one root per side over every column of every row, from [VerifySealed], and single rows
+//     against it, from [Prove]. What is changed in PostgreSQL by hand is found by itself within about a day.
 //   - Passwords, token keys and hidden fields never leave SQLite. Sealed fields leave it as ciphertext; anything else in
 //     them is refused here, before it reaches the network, and again by a CHECK.
 //   - A view of fm_report shows no value under another field's name, and makes no row and no schema change wait or fail.

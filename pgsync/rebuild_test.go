@@ -158,10 +158,10 @@ func TestRebuildResumes(t *testing.T) {
 	}
 }
 
-// roll lets the worker compare until it has been through all tables.
+// rollRound lets the worker compare until it has been through all tables once more.
 func rollRound(t *testing.T, w *Worker) {
 	t.Helper()
-	for first := true; first || len(w.rolling.tables) > 0; first = false {
+	for last := w.rolling.run; w.rolling.run == last || len(w.rolling.tables) > 0; { // a lease that is due goes first
 		w.rolling.next = time.Now().Add(-time.Second)
 		for more := true; more; {
 			var err error
