@@ -263,7 +263,9 @@ func (x *txn) reshape(ctx context.Context, state tableState, next *Table, seq in
 	}
 	if resync {
 		cursor = ptr("")
-		x.startRun(next.Coll, resyncMark{uuid.NewString(), choose(state.table == nil, ModeSnapshot, ModeShape), false}, seq)
+		if state.resync == nil { // else the comparison that is under way begins again, and stays the one that was asked for
+			x.startRun(next.Coll, resyncMark{uuid.NewString(), choose(state.table == nil, ModeSnapshot, ModeShape), false}, seq)
+		}
 	}
 	x.reg[next.Coll] = tableState{table: next, resync: cursor}
 	x.batch.Queue(sqlSaveShape, x.s.origin, next.Coll, next.encode(), cursor)

@@ -158,6 +158,35 @@ func TestRebuildResumes(t *testing.T) {
 	}
 }
 
+// A rebuild whose tables turn out to be gone only when they are compared stays the run that was asked for.
+func TestRebuildOfTablesFoundMissing(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	addParent(t, app, "p")
+	w := manual(t, app, Config{DSN: dsn})
+	drain(t, w)
+	r, err := Rebuild(app, small, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := w.src.head(deadline(t), w.ses.pos.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ses.apply(deadline(t), w.src, h.last); err != nil { // the marks pass without a look at the tables
+		t.Fatal(err)
+	}
+	pgExec(t, pg(t, dsn), "DROP SCHEMA fm_mirror CASCADE")
+	w.disconnect(deadline(t))
+	drain(t, w)
+	mustEqual(t, app, dsn)
+	list, err := Comparisons(deadline(t), app, dsn)
+	if err != nil || len(list) == 0 || list[0].Run != r.Run || list[0].Open != 0 || list[0].Tables != 2 {
+		t.Errorf("the run is lost: %+v (%v), want %s", list, err, r.Run)
+	}
+}
+
 // rollRound lets the worker compare until it has been through all tables once more.
 func rollRound(t *testing.T, w *Worker) {
 	t.Helper()
