@@ -1,6 +1,7 @@
 package pgsync
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -75,8 +76,16 @@ func (c *chaos) startWorker(die string) {
 // mirrored waits until the position has passed seq.
 func (c *chaos) mirrored(seq int64) {
 	c.t.Helper()
+	var position int64
+	var err error
+	defer func() {
+		if c.t.Failed() {
+			st, _ := ReadStatus(context.Background(), c.app, c.dsn)
+			c.t.Logf("done so far: %v; position %d, %v; worker gone: %v; %+v", c.done, position, err, c.worker.gone(), st)
+		}
+	}()
 	eventually(c.t, fmt.Sprintf("entry %d is mirrored", seq), func() bool {
-		position, err := number(c.t, c.dsn, "SELECT coalesce(max(seq),0) FROM fm_sync.origin")
+		position, err = number(c.t, c.dsn, "SELECT coalesce(max(seq),0) FROM fm_sync.origin")
 		return err == nil && position >= seq
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -119,9 +120,8 @@ func writerProcess() error {
 		return err
 	}
 	rnd := rand.New(rand.NewPCG(seed, 2))
-	pace := time.NewTicker(10 * time.Millisecond) // SQLite does not queue: without pauses nobody else would get in
-	defer pace.Stop()
-	for range pace.C {
+	for {
+		begin := time.Now()
 		p, k, amount := uuid.Must(uuid.NewV7()).String(), uuid.Must(uuid.NewV7()).String(), rnd.IntN(9)
 		list := []string{
 			fmt.Sprintf("UPDATE parents SET v=v-%d WHERE name='a'", amount),
@@ -148,15 +148,20 @@ func writerProcess() error {
 		if _, err := db.DB().Exec("BEGIN IMMEDIATE; " + strings.Join(list, "; ") + "; " + end); err != nil && !sqlite.Busy(err) {
 			return err
 		}
+		// SQLite does not queue: without pauses, on a slow disk long ones, nobody else would get in.
+		<-time.After(max(10*time.Millisecond, 2*time.Since(begin)))
 	}
-	return nil
 }
 
 // workerProcess mirrors until it is killed, by others or by itself at the place that dieEnv names: "up N" after N bytes
 // sent, "down N" at the Nth message received, "commit" when it would hear of a commit.
 func workerProcess() error {
-	app := core.NewBaseApp(core.BaseAppConfig{DataDir: os.Getenv(dirEnv), DBConnect: sqlite.Connect})
-	if err := app.Bootstrap(); err != nil {
+	var app core.App
+	err := sqlite.Patiently(context.Background(), func() error {
+		app = core.NewBaseApp(core.BaseAppConfig{DataDir: os.Getenv(dirEnv), DBConnect: sqlite.Connect})
+		return app.Bootstrap()
+	})
+	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	Register(app, small)
@@ -168,10 +173,12 @@ func workerProcess() error {
 		return err
 	}
 	way, count, _ := strings.Cut(os.Getenv(dieEnv), " ")
-	left, err := strconv.Atoi("0" + count)
+	n, err := strconv.ParseInt("0"+count, 10, 64)
 	if err != nil {
 		return err
 	}
+	var left atomic.Int64 // over all connections
+	left.Store(n)
 	w, err := New(app, Config{
 		DSN: os.Getenv(dsnEnv), Poll: time.Millisecond, BackoffMax: 50 * time.Millisecond, HoldRetry: 50 * time.Millisecond,
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -182,8 +189,8 @@ func workerProcess() error {
 			c := &wireConn{Conn: conn}
 			c.onUp = func(b []byte) (int, error) {
 				if way == "up" {
-					if left -= len(b); left < 0 {
-						_, _ = conn.Write(b[:len(b)+left])
+					if over := -left.Add(-int64(len(b))); over > 0 {
+						_, _ = conn.Write(b[:max(0, int64(len(b))-over)])
 						return 0, die()
 					}
 				}
@@ -191,7 +198,7 @@ func workerProcess() error {
 			}
 			c.onDown = func(kind byte, body []byte) {
 				committed := kind == 'C' && string(body) == "COMMIT\x00"
-				if left--; way == "commit" && committed || way == "down" && left < 0 {
+				if way == "commit" && committed || way == "down" && left.Add(-1) < 0 {
 					_ = die()
 				}
 				if committed {
