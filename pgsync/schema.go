@@ -121,13 +121,13 @@ func (t *Table) shapedLike(have map[string]string) bool {
 
 // createTable makes the table with its system columns only; the others are added one by one, new table or old.
 func (t *Table) createTable() string {
+	id := t.idType() + choose(t.UUID, "", ` COLLATE "C"`)
 	if t.past {
-		return fmt.Sprintf(`CREATE TABLE %s (_origin smallint NOT NULL, id %s%s NOT NULL, _ver bigint NOT NULL, _ver_to bigint NOT NULL,
-			_op smallint NOT NULL, _valid tstzrange NOT NULL)`, t.pgName(), t.idType(), choose(t.UUID, "", ` COLLATE "C"`))
+		return fmt.Sprintf(`CREATE TABLE %s (_origin smallint NOT NULL, id %s NOT NULL, _ver bigint NOT NULL, _ver_to bigint NOT NULL,
+			_op smallint NOT NULL, _valid tstzrange NOT NULL)`, t.pgName(), id)
 	}
-	return fmt.Sprintf(`CREATE TABLE %s (_origin smallint NOT NULL, id %s%s NOT NULL, _ver bigint NOT NULL,
-		_at timestamptz NOT NULL, _hash bytea NOT NULL, _stale boolean NOT NULL DEFAULT false, PRIMARY KEY (_origin, id))`,
-		t.pgName(), t.idType(), choose(t.UUID, "", ` COLLATE "C"`))
+	return fmt.Sprintf(`CREATE TABLE %s (_origin smallint NOT NULL, id %s NOT NULL, _ver bigint NOT NULL,
+		_at timestamptz NOT NULL, _hash bytea NOT NULL, _stale boolean NOT NULL DEFAULT false, PRIMARY KEY (_origin, id))`, t.pgName(), id)
 }
 
 // guard is a constraint or index that must exist on a table.

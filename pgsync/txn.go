@@ -106,25 +106,26 @@ type change struct {
 func newChange(t *Table, pk string, op int, seq, at int64, img []byte) *change {
 	c := &change{table: t, pk: pk, seq: seq, at: at, op: op, img: img}
 	if err := checkKey(t, pk); err != nil {
-		c.err = err.(*valueError)
-		if t.leaks(img) {
-			c.img = redact(t, img)
-		}
-		return c
+		return c.refused(err)
 	}
 	if op == opDelete {
 		return c
 	}
 	cells, err := decodeImage(t, img)
 	if err != nil {
-		c.err = err.(*valueError)
-		if t.leaks(img) {
-			// Not even a hash is kept: a telephone number is found by trying them all.
-			c.img = redact(t, img)
-		}
-		return c
+		return c.refused(err)
 	}
 	c.cells, c.hash = cells, rowHash(t, cells)
+	return c
+}
+
+// refused is a change that cannot be written. Of plain text in a sealed column not even a hash is kept: a telephone number
+// is found by trying them all.
+func (c *change) refused(err error) *change {
+	c.err = err.(*valueError)
+	if c.table.leaks(c.img) {
+		c.img = redact(c.table, c.img)
+	}
 	return c
 }
 
