@@ -67,7 +67,9 @@ bench-identity: ## measure the bars of identity and secrets beside a stock Pocke
 
 bench-mirror: test-deps ## measure the bars of the PostgreSQL mirror beside COPY and single inserts into artifacts/bench-mirror.md
 	mkdir -p artifacts
-	( go test -run '^$$' -bench 'Apply|Drain|Capture' -benchtime 20x ./pgsync; \
+	( go test -run '^$$' -bench 'Apply|Drain|Capture|History' -benchtime 20x ./pgsync; \
+	  go test -run '^$$' -bench 'Sealed|CopyBare' -benchtime 10x ./pgsync; \
+	  go test -run '^$$' -bench WriteLatency -benchtime 3000x ./pgsync; \
 	  go test -run '^$$' -bench Lag -benchtime 1000x ./pgsync; \
 	  go test -run '^$$' -bench Idle -benchtime 3x ./pgsync ) | tee artifacts/bench-mirror.txt
 	go run ./internal/bars mirror < artifacts/bench-mirror.txt | tee artifacts/bench-mirror.md

@@ -6,9 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,31 +21,16 @@ const (
 	batchRows = 1000
 )
 
-// clockTick is the unit of /proc/<pid>/stat: USER_HZ, which is 100 on every Linux.
-const clockTick = 10 * time.Millisecond
-
-// cpu is the time on a core of this process and of one backend of PostgreSQL.
-func cpu(b *testing.B, backend uint32) time.Duration {
+// cpu is the time on a core of this process and, given a connection, of its backend of PostgreSQL.
+func cpu(b *testing.B, conn *pgx.Conn) time.Duration {
 	b.Helper()
 	var self syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {
 		b.Fatal(err)
 	}
 	total := time.Duration(self.Utime.Nano() + self.Stime.Nano())
-	if backend == 0 {
-		return total
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", backend))
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name in between may hold spaces
-	for _, field := range bytes.Fields(after)[11:13] {
-		ticks, err := strconv.ParseInt(string(field), 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		total += time.Duration(ticks) * clockTick
+	if conn != nil {
+		total += time.Duration(cpuNanos(b, conn))
 	}
 	return total
 }
@@ -58,12 +41,12 @@ type meter struct {
 	cpu, wall time.Duration
 }
 
-func (m *meter) measure(b *testing.B, backend uint32, rows int, work func()) {
+func (m *meter) measure(b *testing.B, conn *pgx.Conn, rows int, work func()) {
 	b.Helper()
-	before, began := cpu(b, backend), time.Now()
+	before, began := cpu(b, conn), time.Now()
 	work()
 	m.wall += time.Since(began)
-	m.cpu += cpu(b, backend) - before
+	m.cpu += cpu(b, conn) - before
 	m.rows += rows
 }
 

@@ -29,7 +29,7 @@ func BenchmarkApply(b *testing.B) {
 	drain(b, w)
 	conn := w.ses.conn
 	peers(b, conn)
-	ctx, backend := context.Background(), conn.PgConn().PID()
+	ctx := context.Background()
 	t := tableNamed(b, w, "parents")
 	var bare, indexed, ours, single meter
 	apply := func(changes []*change) {
@@ -40,15 +40,15 @@ func BenchmarkApply(b *testing.B) {
 	}
 	for b.Loop() {
 		changes := benchChanges(b, t, benchRows, w.ses.pos.Seq)
-		bare.measure(b, backend, benchRows, func() { copyRows(b, conn, "public.bare", t, changes) })
-		indexed.measure(b, backend, benchRows, func() { copyRows(b, conn, "public.indexed", t, changes) })
-		ours.measure(b, backend, benchRows, func() {
+		bare.measure(b, conn, benchRows, func() { copyRows(b, conn, "public.bare", t, changes) })
+		indexed.measure(b, conn, benchRows, func() { copyRows(b, conn, "public.indexed", t, changes) })
+		ours.measure(b, conn, benchRows, func() {
 			for i := 0; i < benchRows; i += batchRows {
 				apply(changes[i : i+batchRows])
 			}
 		})
 		few := benchChanges(b, t, 100, w.ses.pos.Seq)
-		single.measure(b, backend, len(few), func() {
+		single.measure(b, conn, len(few), func() {
 			for i := range few {
 				apply(few[i : i+1])
 			}
@@ -72,14 +72,14 @@ func BenchmarkDrain(b *testing.B) {
 	drain(b, w)
 	conn := w.ses.conn
 	peers(b, conn)
-	ctx, backend := context.Background(), conn.PgConn().PID()
+	ctx := context.Background()
 	t := tableNamed(b, w, "parents")
 	var bare, ours, reading, applying meter
 	for b.Loop() {
 		from := w.ses.pos.Seq
 		addParents(b, app, benchRows)
 		var changes []*change
-		reading.measure(b, 0, benchRows, func() {
+		reading.measure(b, nil, benchRows, func() {
 			for next := from; next < from+benchRows; {
 				entries, err := w.src.entries(ctx, next, from+benchRows)
 				if err != nil {
@@ -91,14 +91,24 @@ func BenchmarkDrain(b *testing.B) {
 				next = entries[len(entries)-1].seq
 			}
 		})
-		bare.measure(b, backend, benchRows, func() { copyRows(b, conn, "public.bare", t, changes) })
-		applying.measure(b, backend, benchRows, func() { drain(b, w) })
+		bare.measure(b, conn, benchRows, func() { copyRows(b, conn, "public.bare", t, changes) })
+		applying.measure(b, conn, benchRows, func() { drain(b, w) })
 		ours.rows, ours.wall = applying.rows, applying.wall
 	}
 	b.ReportMetric(ours.rowsPerSecond(), "rows/s")
 	b.ReportMetric(ours.rowsPerSecond()/bare.rowsPerSecond(), "x-copy-wall")
 	b.ReportMetric(reading.cpuPerRow()/(applying.cpuPerRow()-reading.cpuPerRow()), "x-read-by-apply-cpu")
 	b.ReportMetric(applying.cpuPerRow(), "us-cpu/row")
+}
+
+// durable is a server that syncs its commits, as those of real life do and those of tests need not.
+func durable(b *testing.B) string {
+	b.Helper()
+	dsn := pgtest.NewServer(b).URL("postgres")
+	pgExec(b, pg(b, dsn), "ALTER SYSTEM SET fsync = on")
+	pgExec(b, pg(b, dsn), "SELECT pg_reload_conf()")
+	eventually(b, "the server syncs", func() bool { return one[string](b, pg(b, dsn), "SHOW fsync") == "on" })
+	return dsn
 }
 
 // BenchmarkLag is one change from its commit in SQLite to its commit in PostgreSQL, beside the commit of one prepared
@@ -110,7 +120,7 @@ func BenchmarkLag(b *testing.B) {
 	}{{"nudged", true}, {"polled", false}} {
 		b.Run(tc.name, func(b *testing.B) {
 			app := smallApp(b)
-			dsn := pgtest.Database(b)
+			dsn := durable(b)
 			w := started(b, app, Config{DSN: dsn})
 			addParent(b, app, "p")
 			ctx := context.Background()
@@ -166,7 +176,7 @@ func BenchmarkCapture(b *testing.B) {
 	for b.Loop() {
 		for i, app := range []core.App{captured, plain} {
 			records := make([]*core.Record, saves)
-			create[i].measure(b, 0, saves, func() {
+			create[i].measure(b, nil, saves, func() {
 				for j := range records {
 					records[j] = newRecord(b, app)
 					if err := app.Save(records[j]); err != nil {
@@ -174,7 +184,7 @@ func BenchmarkCapture(b *testing.B) {
 					}
 				}
 			})
-			update[i].measure(b, 0, saves, func() {
+			update[i].measure(b, nil, saves, func() {
 				for _, r := range records {
 					r.Set("v", r.GetFloat("v")+1)
 					if err := app.Save(r); err != nil {
@@ -182,7 +192,7 @@ func BenchmarkCapture(b *testing.B) {
 					}
 				}
 			})
-			bulk[i].measure(b, 0, rows, func() { addParents(b, app, rows) })
+			bulk[i].measure(b, nil, rows, func() { addParents(b, app, rows) })
 		}
 	}
 	for name, m := range map[string][2]meter{"create": create, "update": update, "bulk": bulk} {
@@ -208,9 +218,9 @@ func BenchmarkIdle(b *testing.B) {
 	app := smallApp(b)
 	const span = 5 * time.Second
 	rest := func() time.Duration {
-		before := cpu(b, 0)
+		before := cpu(b, nil)
 		<-time.After(span)
-		return cpu(b, 0) - before
+		return cpu(b, nil) - before
 	}
 	var without, with time.Duration
 	for b.Loop() {

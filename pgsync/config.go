@@ -15,7 +15,7 @@ import (
 
 const (
 	leaseDefault   = 15 * time.Second      // a stopped node is replaced after this long
-	pollDefault    = 20 * time.Millisecond // of some microseconds each
+	pollDefault    = 15 * time.Millisecond // of some microseconds each
 	retryDefault   = time.Minute           // quarantined rows
 	backoffFirst   = 50 * time.Millisecond
 	backoffDefault = 30 * time.Second // cap
@@ -30,7 +30,7 @@ type Config struct {
 	DSN string
 	// Lease is how long this node keeps the mirror after its last sign of life. Default 15 s.
 	Lease time.Duration
-	// Poll is how often the log is looked at at first while idle; the pause grows to 250 ms while nothing happens. Default 20 ms.
+	// Poll is how often the log is looked at at first while idle; the pause grows to half a second while nothing happens. Default 15 ms.
 	Poll time.Duration
 	// RetryQuarantine is how often quarantined rows are tried again. Default 1 min.
 	RetryQuarantine time.Duration

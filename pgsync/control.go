@@ -29,6 +29,7 @@ var (
 	sqlRelease          = statement("release")
 	sqlAddOrigin        = statement("add_origin")
 	sqlClaim            = statement("claim")
+	sqlPlace            = statement("place")
 	sqlRenew            = statement("renew")
 	sqlShapes           = statement("shapes")
 	sqlSaveShape        = statement("save_shape")

@@ -54,11 +54,21 @@ var errSource = errors.New("read source")
 // source reads the SQLite database on connections of its own, so that a slow mirror never holds one of the
 // application's, and so that PRAGMA data_version reports every commit of anybody else.
 type source struct {
-	db     *sql.DB
-	poll   *sql.Conn
-	look   *sql.Stmt // asks poll for its data_version
-	commit int64     // last data_version seen
+	db   *sql.DB
+	poll *sql.Conn
+	look *sql.Stmt // asks poll for its data_version
+	// Asked for every batch, and prepared because SQLite takes longer to plan them than to answer.
+	headStmt, atStmt, entriesStmt *sql.Stmt
+	commit                        int64 // last data_version seen
 }
+
+const (
+	sourceHead = `SELECT (SELECT nonce FROM _pgsync_log WHERE seq=?1),
+		coalesce((SELECT min(seq) FROM _pgsync_log),0), coalesce((SELECT max(seq) FROM _pgsync_log),0),
+		coalesce((SELECT at FROM _pgsync_log WHERE seq>?1 ORDER BY seq LIMIT 1),0)`
+	sourceAt      = `SELECT nonce, at FROM _pgsync_log WHERE seq=?`
+	sourceEntries = `SELECT seq,coll,pk,op,at,nonce,img FROM _pgsync_log WHERE seq>? AND seq<=? ORDER BY seq LIMIT ?`
+)
 
 func openSource(ctx context.Context, app core.App) (*source, error) {
 	// query_only: whatever happens here, the mirror cannot change a record.
@@ -78,11 +88,22 @@ func openSource(ctx context.Context, app core.App) (*source, error) {
 		db.Close()
 		return nil, fmt.Errorf("%w: %w", errSource, err)
 	}
-	return &source{db: db, poll: poll, look: look, commit: -1}, nil
+	s := &source{db: db, poll: poll, look: look, commit: -1}
+	for stmt, text := range map[**sql.Stmt]string{&s.headStmt: sourceHead, &s.atStmt: sourceAt, &s.entriesStmt: sourceEntries} {
+		if *stmt, err = db.PrepareContext(ctx, text); err != nil {
+			s.close()
+			return nil, fmt.Errorf("%w: %w", errSource, err)
+		}
+	}
+	return s, nil
 }
 
 func (s *source) close() {
-	s.look.Close()
+	for _, stmt := range []*sql.Stmt{s.look, s.headStmt, s.atStmt, s.entriesStmt} {
+		if stmt != nil {
+			stmt.Close()
+		}
+	}
 	s.poll.Close()
 	s.db.Close()
 }
@@ -102,10 +123,7 @@ func (s *source) changed() bool {
 // head looks at the log around a position. The four values come from one statement, thus from one commit state.
 func (s *source) head(ctx context.Context, seq int64) (head, error) {
 	var h head
-	err := s.db.QueryRowContext(ctx, `SELECT (SELECT nonce FROM _pgsync_log WHERE seq=?1),
-		coalesce((SELECT min(seq) FROM _pgsync_log),0), coalesce((SELECT max(seq) FROM _pgsync_log),0),
-		coalesce((SELECT at FROM _pgsync_log WHERE seq>?1 ORDER BY seq LIMIT 1),0)`, seq).
-		Scan(&h.anchor, &h.first, &h.last, &h.oldestAt)
+	err := s.headStmt.QueryRowContext(ctx, seq).Scan(&h.anchor, &h.first, &h.last, &h.oldestAt)
 	if err != nil {
 		return h, fmt.Errorf("%w: log head: %w", errSource, err)
 	}
@@ -132,7 +150,7 @@ func (s *source) cut(ctx context.Context, from, last int64) (int64, error) {
 
 // at returns nonce and time of one entry.
 func (s *source) at(ctx context.Context, seq int64) (nonce, at int64, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT nonce, at FROM _pgsync_log WHERE seq=?`, seq).Scan(&nonce, &at)
+	err = s.atStmt.QueryRowContext(ctx, seq).Scan(&nonce, &at)
 	if err != nil {
 		err = fmt.Errorf("%w: log entry %d: %w", errSource, seq, err)
 	}
@@ -142,8 +160,7 @@ func (s *source) at(ctx context.Context, seq int64) (nonce, at int64, err error)
 // entries reads the log after `after`, through `through`, at most one chunk. The log only grows, so several calls
 // see the same entries as one would.
 func (s *source) entries(ctx context.Context, after, through int64) ([]entry, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT seq,coll,pk,op,at,nonce,img FROM _pgsync_log
-		WHERE seq>? AND seq<=? ORDER BY seq LIMIT ?`, after, through, chunkMaxRows)
+	rows, err := s.entriesStmt.QueryContext(ctx, after, through, chunkMaxRows)
 	if err != nil {
 		return nil, fmt.Errorf("%w: log: %w", errSource, err)
 	}

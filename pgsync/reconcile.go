@@ -46,6 +46,9 @@ func (s *session) reconcile(ctx context.Context, src *source, coll string) error
 // compareChunk reads the next piece of a table on both sides, at the end of the log, and says what must be written to make
 // them equal. ok is false when it must be read anew.
 func (s *session) compareChunk(ctx context.Context, src *source, t *Table, cursor string) (chunk rowChunk, changes []*change, ok bool, err error) {
+	if t.plain() && strings.HasPrefix(cursor, extraMark) {
+		return s.compareExtra(ctx, src, t, cursor)
+	}
 	if chunk, err = src.chunk(ctx, t, cursor); err != nil {
 		return chunk, nil, false, err
 	}
@@ -57,6 +60,9 @@ func (s *session) compareChunk(ctx context.Context, src *source, t *Table, curso
 		return chunk, nil, false, err
 	}
 	changes = differences(t, chunk, have)
+	if t.plain() && chunk.cursor == "" {
+		chunk.cursor = extraMark
+	}
 	return chunk, changes, true, s.recall(ctx, t, changes, have)
 }
 

@@ -93,7 +93,7 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 			return err
 		}
 	}
-	claimed, err := queryOne(ctx, s.conn, sqlClaim, []any{sourceID, s.node, float64(s.cfg.Lease.Milliseconds()), takeOver, s.place},
+	claimed, err := queryOne(ctx, s.conn, sqlClaim, []any{sourceID, s.node, float64(s.cfg.Lease.Milliseconds()), takeOver},
 		&s.origin, &s.pos.Epoch, &s.pos.Seq, &s.pos.Nonce, &s.term)
 	if err != nil {
 		return fmt.Errorf("claim lease: %w", err)
@@ -126,6 +126,10 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 	}
 	if s.pos.Seq == 0 && h.first > 1 {
 		return s.restart(ctx, src, breakLogStart, h.first-1)
+	}
+	// Only now: the place is that of a log which was found to be the mirrored one.
+	if _, err := s.conn.Exec(ctx, sqlPlace, s.origin, s.place); err != nil {
+		return fmt.Errorf("note place: %w", err)
 	}
 	return s.checkShapes(ctx)
 }
@@ -175,6 +179,7 @@ func (s *session) restart(ctx context.Context, src *source, kind string, entries
 			x.batch.Queue("UPDATE fm_sync.origin SET epoch = epoch + 1 WHERE origin = $1", s.origin)
 			x.to.Epoch++
 		}
+		x.batch.Queue(sqlPlace, s.origin, s.place)
 		x.discontinuity(kind, x.from, x.to.Seq, entries)
 		mark := resyncMark{uuid.NewString(), choose(kind == breakLogStart, ModeSnapshot, ModeAdopt), false}
 		present := map[string]bool{}

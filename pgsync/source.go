@@ -12,8 +12,7 @@ type Source struct {
 	Tables      []PlainTable // SQLite tables that are no collections
 }
 
-// PlainTable is a SQLite table that is no collection. Rows are only ever added or updated, never deleted: a resync
-// does not look for rows that the source no longer has.
+// PlainTable is a SQLite table that is no collection. Rows are only ever added or updated, never deleted.
 type PlainTable struct {
 	Name    string
 	Key     []string // primary key columns, integers or text; joined by "/" they are the mirror's text id

@@ -14,7 +14,7 @@ import (
 const (
 	// pollMax is how long a commit of another process may go unnoticed when nothing else happens, and pollGrowth the
 	// percentage by which the pause grows to it from Config.Poll: after about a second.
-	pollMax    = 250 * time.Millisecond
+	pollMax    = 500 * time.Millisecond
 	pollGrowth = 125
 	// observeEvery is how often the log is looked at, and a cut recorded, while PostgreSQL is away.
 	observeEvery = time.Second
@@ -52,6 +52,8 @@ type Worker struct {
 	retryAt    time.Time
 	pruneAt    time.Time
 	cutSeq     int64
+	pause      time.Duration // between two looks while idle
+	worked     bool          // since the last pause
 	trimAt     time.Time
 	trimmedSeq int64     // images through here are dropped
 	opened     string    // place of data.db when it was opened
@@ -95,7 +97,7 @@ func (w *Worker) prepare(ctx context.Context) (err error) {
 	if w.identity, err = identify(w.app.DataDir()); err != nil {
 		return err
 	}
-	w.opened = w.place
+	w.opened, w.pause = w.place, w.cfg.Poll
 	w.bindNudge()
 	w.src, err = openSource(ctx, w.app)
 	return err
@@ -225,6 +227,7 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		w.applied, w.batches, w.batchTime = w.applied+cut-from, w.batches+1, w.batchTime+time.Since(began)
+		w.observe(h) // whoever waits for the position need not wait for the next look at the log
 		if w.ses.orphans > 0 && w.retryAt.After(time.Now().Add(time.Second)) {
 			w.retryAt = time.Now().Add(time.Second) // what just arrived may be what a quarantined row waited for
 		}
@@ -244,11 +247,8 @@ func (w *Worker) step(ctx context.Context) (more bool, err error) {
 		}
 	}
 	if worked {
-		h, err = w.src.head(ctx, w.ses.pos.Seq)
-		if err != nil {
-			return false, err
-		}
 		w.observe(h)
+		w.worked = true
 	}
 	w.setState(w.liveState(), nil)
 	return worked, nil
@@ -302,8 +302,10 @@ func (w *Worker) disconnect(ctx context.Context) {
 // idle waits for a commit, a nudge or the next upkeep. The longer nothing happens, the less often it looks: waking up costs
 // a machine more than the look does.
 func (w *Worker) idle(ctx context.Context) {
-	pause := w.cfg.Poll
-	poll := time.NewTimer(pause)
+	if w.worked {
+		w.pause, w.worked = w.cfg.Poll, false
+	}
+	poll := time.NewTimer(w.pause)
 	defer poll.Stop()
 	upkeep := time.NewTimer(w.cfg.Lease / 3)
 	defer upkeep.Stop()
@@ -319,8 +321,8 @@ func (w *Worker) idle(ctx context.Context) {
 			if w.src.changed() || (w.ses.quarantined > 0 && !time.Now().Before(w.retryAt)) {
 				return
 			}
-			pause = min(pause*pollGrowth/100, max(pollMax, w.cfg.Poll))
-			poll.Reset(pause)
+			w.pause = min(w.pause*pollGrowth/100, max(pollMax, w.cfg.Poll))
+			poll.Reset(w.pause)
 		}
 	}
 }

@@ -5,6 +5,7 @@ const (
 	backlog = "BenchmarkDrain"
 	lag     = "BenchmarkLag/nudged"
 	capture = "BenchmarkCapture"
+	copied  = "BenchmarkCopyBare"
 )
 
 // mirror has its peers in the benchmarks themselves: COPY of the same rows, an insert of the same moment, the same table
@@ -24,5 +25,10 @@ var mirror = []bar{
 	{what: "B4: the same, p99", want: "<= 10x", name: lag, unit: "p99-x-insert", most: 10, format: "%.1fx", scale: 1},
 	{what: "from commit to commit, median", want: "no bar", name: lag, unit: "p50-us", format: "%.0f µs", scale: 1},
 	{what: "B4: noticed by looking only, median, beyond four inserts", want: "<= 20 ms", name: "BenchmarkLag/polled", unit: "p50-ms-above-4-inserts", most: 20, format: "%.1f ms", scale: 1},
+	{what: "B5: rows of SQLite compared by values and hashed, per second: against bare COPY", want: ">= 0.4x", name: "BenchmarkSealedSource", unit: "rows/s", other: copied, least: .4, format: "%.0f rows/s", scale: 1},
+	{what: "B5: rows of PostgreSQL, per second: against bare COPY", want: ">= 0.4x", name: "BenchmarkSealedMirror", unit: "rows/s", other: copied, least: .4, format: "%.0f rows/s", scale: 1},
+	{what: "B6: an update with history, CPU of the server: against without", want: "<= 1.7x", name: "BenchmarkHistory/with", unit: "cpu-µs/row", other: "BenchmarkHistory/without", most: 1.7, format: "%.1f µs", scale: 1},
+	{what: "P12: a save beside a PostgreSQL that never answers, median: against one that works", want: "<= 1.1x", name: "BenchmarkWriteLatency/blackholed", unit: "p50-us", other: "BenchmarkWriteLatency/healthy", most: 1.1, format: "%.0f µs", scale: 1},
+	{what: "P12: the same, p99", want: "<= 1.1x", name: "BenchmarkWriteLatency/blackholed", unit: "p99-us", other: "BenchmarkWriteLatency/healthy", most: 1.1, format: "%.0f µs", scale: 1},
 	{what: "B7: a worker without work", want: "<= 0.2 % of a core", name: "BenchmarkIdle", unit: "%-of-a-core", most: .2, format: "%.2f %%", scale: 1},
 }
