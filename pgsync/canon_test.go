@@ -156,6 +156,9 @@ func TestCanonicalFormEqualsOracle(t *testing.T) {
 		if json.Valid([]byte(text)) {
 			valid++
 		}
+		if got, want := isJSON(text), json.Valid([]byte(text)); got != want {
+			t.Fatalf("%q: is JSON %v, want %v", text, got, want)
+		}
 		if got, want := string(c.appendJSON([]byte("kept"), text)), "kept"+oracleJSON(text); got != want {
 			t.Fatalf("%q:\ngot  %s\nwant %s", text, got, want)
 		}
@@ -172,7 +175,7 @@ func TestCanonicalFormEqualsOracle(t *testing.T) {
 	}
 	for _, depth := range []int{jsonDepthMax - 1, jsonDepthMax, jsonDepthMax + 1} {
 		for _, text := range []string{strings.Repeat("[", depth) + strings.Repeat("]", depth), strings.Repeat(`{"":`, depth) + "1" + strings.Repeat("}", depth)} {
-			if canonicalJSON(text) != oracleJSON(text) {
+			if isJSON(text) != json.Valid([]byte(text)) || canonicalJSON(text) != oracleJSON(text) {
 				t.Errorf("another form at depth %d", depth)
 			}
 		}

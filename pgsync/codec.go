@@ -189,7 +189,7 @@ func (c *Column) wireText(text string, isText bool) (wire string, null bool, err
 		if text == "" {
 			return "", true, nil
 		}
-		if !json.Valid([]byte(text)) {
+		if !isJSON(text) {
 			return "", false, c.fail("22P02", "not JSON")
 		}
 		return text, false, nil

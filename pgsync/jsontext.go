@@ -46,6 +46,14 @@ func (j *jsonText) word(w string) bool {
 	return true
 }
 
+// itself are the bytes that stand for themselves within a string: printable ASCII but for quotation mark and backslash.
+var itself = func() (set [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		set[c] = c != '"' && c != '\\'
+	}
+	return set
+}()
+
 // text passes a string and returns what stands between its quotes; plain says that it stands for itself: printable ASCII
 // without an escape.
 func (j *jsonText) text() (raw string, plain, ok bool) {
@@ -55,6 +63,12 @@ func (j *jsonText) text() (raw string, plain, ok bool) {
 	start := j.i
 	plain = true
 	for ; j.i < len(j.s); j.i++ {
+		for j.i < len(j.s) && itself[j.s[j.i]] {
+			j.i++
+		}
+		if j.i == len(j.s) {
+			break
+		}
 		switch c := j.s[j.i]; {
 		case c == '"':
 			j.i++
@@ -137,6 +151,45 @@ func (j *jsonText) number() (string, bool) {
 		}
 	}
 	return j.s[start:j.i], true
+}
+
+// value passes any value, within depth lists and objects.
+func (j *jsonText) value(depth int) bool {
+	j.space()
+	if j.i == len(j.s) {
+		return false
+	}
+	open := j.s[j.i]
+	if open != '{' && open != '[' {
+		_, ok := j.scalar()
+		return ok
+	}
+	if j.i++; depth >= jsonDepthMax {
+		return false
+	}
+	end := open + 2 // in ASCII, for both
+	for first := true; !j.next(end); first = false {
+		if !first && !j.next(',') {
+			return false
+		}
+		if open == '{' {
+			if _, _, ok := j.text(); !ok || !j.next(':') {
+				return false
+			}
+		}
+		if !j.value(depth + 1) {
+			return false
+		}
+	}
+	return true
+}
+
+// isJSON is json.Valid.
+func isJSON(text string) bool {
+	j := jsonText{s: text}
+	ok := j.value(0)
+	j.space()
+	return ok && j.i == len(text)
 }
 
 // scalar passes a value that is no list and no object.
