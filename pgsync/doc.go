@@ -37,7 +37,7 @@
 //	stopped -> connecting -> live <-> resync
 //	               ^  |        |
 //	               |  v        v
-//	            standby, held (fork, gap, drift, permission, replaced)
+//	            standby, held (fork, gap, log, control, replaced, permission ...)
 //
 // Every state but stopped tries again by itself; see [Status].
 //

@@ -271,3 +271,42 @@ func TestRunsArePruned(t *testing.T) {
 		t.Errorf("line %d is left, older than the newest %d", n, runsMax)
 	}
 }
+
+// A rebuild that empties the tables is no history: superseded versions stay as they are, no row is said to have been deleted,
+// and every row comes back with the version and the time it had.
+func TestRebuildLeavesTheHistoryAlone(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	w := manual(t, app, Config{DSN: dsn})
+	parent := addParent(t, app, "first")
+	gone := addKid(t, app, parent, "gone")
+	drain(t, w)
+	run(t, app, "UPDATE parents SET name='second'")
+	run(t, app, "DELETE FROM kids WHERE id={:id}", dbx.Params{"id": gone})
+	addKid(t, app, parent, "stays")
+	drain(t, w)
+	conn := pg(t, dsn)
+	const history = `SELECT string_agg(h::text, E'\n' ORDER BY h::text) FROM (SELECT to_jsonb(p) FROM fm_hist.parents p UNION ALL SELECT to_jsonb(k) FROM fm_hist.kids k) h`
+	const current = `SELECT string_agg(c::text, E'\n' ORDER BY c::text) FROM (SELECT id, _ver, _at FROM fm_mirror.parents UNION ALL SELECT id, _ver, _at FROM fm_mirror.kids) c`
+	past, now := one[string](t, conn, history), one[string](t, conn, current)
+	if strings.Count(past, "\n") != 1 {
+		t.Fatalf("the history should be a replaced and a deleted row:\n%s", past)
+	}
+	if _, err := Rebuild(app, small, true); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, w)
+	mustEqual(t, app, dsn)
+	if got := one[string](t, conn, history); got != past {
+		t.Errorf("history after the rebuild:\n%s\nbefore:\n%s", got, past)
+	}
+	if got := one[string](t, conn, current); got != now {
+		t.Errorf("versions after the rebuild:\n%s\nbefore:\n%s", got, now)
+	}
+	// The control: rows that somebody deletes are a part of it.
+	pgExec(t, conn, "DELETE FROM fm_mirror.kids")
+	if got := one[string](t, conn, history); got == past {
+		t.Error("a deletion by hand leaves no trace in the history")
+	}
+}

@@ -23,7 +23,6 @@ import (
 
 const (
 	schemaReport = "fm_report"
-	schemaHist   = "fm_hist"
 	// roleReport is granted what the schema holds, when there is such a role.
 	roleReport = "fm_report"
 	// reportRetry is how long the worker leaves a schema alone that it could not make.
@@ -322,7 +321,7 @@ func (x *txn) dropReaders(ctx context.Context, tables ...*Table) error {
 	var names []string
 	for _, t := range tables {
 		if t != nil {
-			names = append(names, t.pgName(), pgx.Identifier{schemaHist, t.Name}.Sanitize())
+			names = append(names, t.pgName(), pgx.Identifier{schemaHistory, t.Name}.Sanitize())
 		}
 	}
 	rows, err := x.s.conn.Query(ctx, sqlReportReaders, names)

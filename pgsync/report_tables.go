@@ -177,7 +177,7 @@ SELECT t._origin, o.cut_at, t.id%s
   FROM %s t JOIN fm_sync.origin o ON o.origin = t._origin WHERE t._valid @> $1
 $as_of$`, r.qualified(), t.idType(), returns.String(),
 		strings.TrimSuffix(", "+selected("t", columns, nil), ", "), t.pgName(),
-		strings.TrimSuffix(", "+selected("t", columns, hist), ", "), pgx.Identifier{schemaHist, t.Name}.Sanitize())
+		strings.TrimSuffix(", "+selected("t", columns, hist), ", "), pgx.Identifier{schemaHistory, t.Name}.Sanitize())
 	return r
 }
 
@@ -225,7 +225,7 @@ func findings(tables []*Table, cat catalog) string {
 		}
 		if cat["fm_hist."+t.Name].has("_valid", "tstzrange") {
 			add("overlap", t, fmt.Sprintf(`(SELECT h._origin, h.id, h._valid, lead(h._valid) OVER (PARTITION BY h._origin, h.id ORDER BY lower(h._valid), h._ver) AS next FROM %s h) t WHERE t._valid && t.next`,
-				pgx.Identifier{schemaHist, t.Name}.Sanitize()), record, "", none, "'two versions at one time'", "lower(t.next)")
+				pgx.Identifier{schemaHistory, t.Name}.Sanitize()), record, "", none, "'two versions at one time'", "lower(t.next)")
 		}
 	}
 	for _, list := range listRelations() {
