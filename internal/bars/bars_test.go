@@ -24,7 +24,7 @@ BenchmarkIdle-2   	    5	   1031455 ns/op	    0.1500 %-of-a-core
 		"against Yjs":       {"3000 ns/op-applied", "6000 ns/op-applied"},
 		"allocates":         {"0 allocs/op", "1 allocs/op"},
 		"5 per request | >": {"12000 ops/s", "9999 ops/s"},
-		"p99":               {"900 p99-ms", "1001 p99-ms"},
+		"HTTP writers, p99": {"900 p99-ms", "1001 p99-ms"},
 		"the original":      {"84 kept", "1000 kept"},
 		"5 operations on":   {"1400000 ns/op", "1600000 ns/op"},
 		"live revocations":  {"1.094 x-stock", "1.151 x-stock"},
