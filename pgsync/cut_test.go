@@ -1,3 +1,5 @@
+//go:build !race
+
 package pgsync
 
 import (
@@ -24,11 +26,6 @@ type cutScene struct {
 	kids   []string
 	n      int // batches so far
 }
-
-// runs is a plain table whose rows come in runs.
-var runs = PlainTable{Name: "lines", Key: []string{"doc", "n"}, Columns: []Column{
-	{Name: "doc", Kind: KindInteger}, {Name: "n", Kind: KindInteger}, {Name: "line", Kind: KindText},
-}, Appended: &Appended{Heads: "heads", Group: []string{"doc"}, Number: "n"}}
 
 // batches are the kinds of work that a batch can hold. Each writes something new for every cut.
 var batches = map[string]func(s *cutScene, tx core.App){

@@ -28,6 +28,11 @@ const token = "gAAAAABmZm9vYmFyYmF6LXF1eF9xdXV4LWNvcmdlLWdyYXVsdA=="
 // small is a source of two collections: parents, and kids that refer to them.
 var small = Source{Collections: []string{"parents", "kids"}}
 
+// runs is a plain table whose rows come in runs.
+var runs = PlainTable{Name: "lines", Key: []string{"doc", "n"}, Columns: []Column{
+	{Name: "doc", Kind: KindInteger}, {Name: "n", Kind: KindInteger}, {Name: "line", Kind: KindText},
+}, Appended: &Appended{Heads: "heads", Group: []string{"doc"}, Number: "n"}}
+
 func deadline(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
