@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,6 +19,9 @@ const settingPrefix = "FIREMODE_"
 
 // testSettings are read by the tests, which run beside the program.
 var testSettings = []string{"FIREMODE_SOAK", "FIREMODE_CHROMIUM", "FIREMODE_TEST_POSTGRES"}
+
+// injected are the names that Kubernetes gives every pod beside a service called firemode.
+var injected = regexp.MustCompile(`^FIREMODE_(SERVICE_|PORT$|PORT_)`)
 
 // environment returns a getenv over the process environment, as os.Environ
 // gives it, and the .env file beside the binary or in the working directory;
@@ -62,7 +66,7 @@ func dotenvPaths() []string {
 // unknownSettings reports each name that looks like a setting and is none.
 func unknownSettings(values map[string]string, where string) (errs []error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if !strings.HasPrefix(name, settingPrefix) || slices.Contains(testSettings, name) ||
+		if !strings.HasPrefix(name, settingPrefix) || slices.Contains(testSettings, name) || injected.MatchString(name) ||
 			slices.ContainsFunc(variables, func(v variable) bool { return v.name == name }) {
 			continue
 		}
