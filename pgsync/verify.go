@@ -89,10 +89,10 @@ func verify(ctx context.Context, app core.App, dsn string, store func(context.Co
 	defer src.close()
 	conn, err := dial(ctx, cfg)
 	if err != nil && ctx.Err() != nil {
-		return Report{}, fmt.Errorf("verify: %w", ctx.Err())
+		return Report{}, fmt.Errorf("connect: %w", ctx.Err())
 	}
 	if err != nil {
-		return Report{}, fmt.Errorf("verify: %s", publicText(err))
+		return Report{}, errors.New(publicText(err))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	fedAt := time.Now()
@@ -107,11 +107,11 @@ func verify(ctx context.Context, app core.App, dsn string, store func(context.Co
 		if met.fed {
 			fedAt = time.Now()
 		} else if time.Since(fedAt) > verifyPatience {
-			return Report{}, fmt.Errorf("verify: %w", ErrNotFed)
+			return Report{}, ErrNotFed
 		}
 		select {
 		case <-ctx.Done():
-			return Report{}, fmt.Errorf("verify: the mirror did not catch up: %w", ctx.Err())
+			return Report{}, fmt.Errorf("the mirror did not catch up: %w", ctx.Err())
 		case <-time.After(verifyPoll):
 		}
 	}
@@ -162,7 +162,7 @@ func verifyAt(ctx context.Context, src *source, conn *pgx.Conn) (report Report, 
 			return report, met, nil
 		}
 		if err != nil {
-			return report, met, fmt.Errorf("verify %s: %w", s.reg.table(coll).Name, err)
+			return report, met, fmt.Errorf("compare %s: %w", s.reg.table(coll).Name, err)
 		}
 		report.Tables = append(report.Tables, t)
 	}
