@@ -27,6 +27,7 @@ var (
 	sqlEraseRows        = statement("erase_rows")
 	sqlEraseDocuments   = statement("erase_documents")
 	sqlRelease          = statement("release")
+	sqlReleaseQuoted    = statement("release_quoted")
 	sqlAddOrigin        = statement("add_origin")
 	sqlClaim            = statement("claim")
 	sqlPlace            = statement("place")

@@ -1,6 +1,7 @@
 package pgsync
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -67,6 +68,21 @@ func (o object) ensure(app core.App) error {
 		}
 	}
 	return nil
+}
+
+// erasuresCarried is false for the comparison of a table whose log was not carried entry by entry: an erasure may have been
+// among what was missed, and is done again. Elsewhere it would take with it what was recorded since.
+func (s *session) erasuresCarried(ctx context.Context, t *Table) (bool, error) {
+	if t.Coll != collections.TableCRDTOps {
+		return true, nil
+	}
+	var mode string
+	_, err := queryOne(ctx, s.conn, `SELECT mode FROM fm_sync.reconcile_run WHERE origin = $1 AND coll = $2 AND ended IS NULL`,
+		[]any{s.origin, t.Coll}, &mode)
+	if err != nil {
+		return false, fmt.Errorf("read comparison: %w", err)
+	}
+	return mode != ModeSnapshot && mode != ModeAdopt, nil
 }
 
 // eraseJournal takes the values that rows have lost, and the documents they were in, out of older images.

@@ -28,7 +28,7 @@ func (s *session) compareExtra(ctx context.Context, src *source, t *Table, curso
 	if err != nil {
 		return chunk, nil, false, err
 	}
-	if chunk, err = src.keys(ctx, t, pks); err != nil {
+	if chunk, err = src.existing(ctx, t, pks); err != nil {
 		return chunk, nil, false, err
 	}
 	if ok, err := s.catchUp(ctx, src, chunk); err != nil || !ok {

@@ -62,7 +62,7 @@ func (s *session) checkLog(ctx context.Context, src *source, sourceID string) er
 	if fork == nil {
 		return nil
 	}
-	lost, err := s.lostTail(ctx, src, sourceID)
+	lost, err := s.lostTail(ctx, src, sourceID, pos)
 	if err != nil || lost > 0 {
 		return err
 	}
@@ -80,8 +80,9 @@ type mark struct {
 
 // lostTail returns how many mirrored entries this very database has lost at the end of its log, as after a power cut on a
 // disk that had not kept its word: the mirror was last fed from here, both sides share an entry, and what follows it in
-// the mirror spans lostTailMax at most. 0 stands for any other fork, which is an operator's to judge.
-func (s *session) lostTail(ctx context.Context, src *source, sourceID string) (int64, error) {
+// the mirror, of which the journal has every entry, spans lostTailMax at most, by whatever clock. 0 stands for any other
+// fork, which is an operator's to judge.
+func (s *session) lostTail(ctx context.Context, src *source, sourceID string, pos Pos) (int64, error) {
 	rows, err := s.conn.Query(ctx, sqlLastJournaled, sourceID, s.place, lostTailMaxEntries+1)
 	if err != nil {
 		return 0, fmt.Errorf("read journal: %w", err)
@@ -97,14 +98,18 @@ func (s *session) lostTail(ctx context.Context, src *source, sourceID string) (i
 	if err != nil {
 		return 0, err
 	}
+	first, last := journaled[0].at, journaled[0].at // a clock that was set back must not make the time short
 	for i, m := range journaled {
-		if logged[m.seq] != m {
-			continue
+		lost := int64(i)
+		switch {
+		case m.seq != pos.Seq-lost: // the journal lacks an entry: nobody knows how long the end is
+			return 0, nil
+		case logged[m.seq] == m:
+			return lost, nil
 		}
-		if i == 0 || journaled[0].at-journaled[i-1].at > lostTailMax.Milliseconds() {
+		if first, last = min(first, m.at), max(last, m.at); last-first > lostTailMax.Milliseconds() {
 			return 0, nil
 		}
-		return journaled[0].seq - m.seq, nil
 	}
 	return 0, nil
 }

@@ -254,3 +254,21 @@ func TestHistoryTakesAClockThatWasSetBack(t *testing.T) {
 		t.Errorf("%d overlaps, want the one of 400 to 450 seconds", overlaps)
 	}
 }
+
+// Entries whose images were dropped say that a row was written, not that it stayed the same: it stands since the last of them.
+func TestARowWithoutImagesStandsSinceItsLastEntry(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	w := manual(t, app, Config{DSN: pgtest.Database(t)})
+	drain(t, w)
+	conn := pg(t, w.cfg.DSN)
+	parent := addParent(t, app, "A")
+	run(t, app, "UPDATE parents SET name='B' WHERE id={:p}", dbx.Params{"p": parent})
+	last := logEnd(t, app)
+	run(t, app, "UPDATE _pgsync_log SET img=NULL WHERE seq>={:s}", dbx.Params{"s": last - 1})
+	drain(t, w)
+	mustEqual(t, app, w.cfg.DSN)
+	if got := one[int64](t, conn, "SELECT _ver & ((1::bigint<<44)-1) FROM fm_mirror.parents WHERE id=$1", parent); got != last {
+		t.Errorf("B stands since entry %d, want %d", got, last)
+	}
+}

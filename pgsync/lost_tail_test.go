@@ -39,6 +39,15 @@ func TestLostTail(t *testing.T) {
 		{"long", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
 			pgExec(t, conn, "UPDATE fm_sync.journal SET at=at+interval '6 s' WHERE seq=(SELECT max(seq) FROM fm_sync.journal)")
 		}, 0},
+		{"with the clock set back", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
+			pgExec(t, conn, "UPDATE fm_sync.journal SET at=at+interval '1 h' WHERE seq=(SELECT max(seq)-1 FROM fm_sync.journal)")
+		}, 0},
+		{"journal without its end", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
+			pgExec(t, conn, "DELETE FROM fm_sync.journal WHERE seq=(SELECT max(seq) FROM fm_sync.journal)")
+		}, 0},
+		{"journal with a gap", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
+			pgExec(t, conn, "DELETE FROM fm_sync.journal WHERE seq=(SELECT max(seq)-1 FROM fm_sync.journal)")
+		}, 0},
 		{"fed from another place", func(t *testing.T, _ core.App, _ *Worker, conn *pgx.Conn) {
 			pgExec(t, conn, "UPDATE fm_sync.origin SET place=gen_random_uuid()")
 		}, 0},

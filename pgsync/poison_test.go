@@ -148,3 +148,53 @@ func TestDeletingAQuarantinedRow(t *testing.T) {
 	}
 	mustEqual(t, app, dsn)
 }
+
+// A round over the quarantine reads bounded pieces of the source. A row that had no room in one is not a row that is gone.
+func TestLargeQuarantinedRowsStay(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	w := manual(t, app, Config{DSN: dsn})
+	const rows = 8
+	for range rows { // two of them fill a piece
+		run(t, app, "INSERT INTO kids (id,parent,email,note) VALUES ({:id},{:p},'',hex(zeroblob({:n})))",
+			dbx.Params{"id": newID(t), "p": nowhere, "n": chunkMaxBytes / 4})
+	}
+	drain(t, w)
+	for range 2 {
+		if r := mustEqual(t, app, dsn); !r.Equal || r.Quarantined != rows {
+			t.Fatalf("%d rows in quarantine, equal %t; want %d", r.Quarantined, r.Equal, rows)
+		}
+		w.retryAt = time.Time{}
+		drain(t, w)
+	}
+	run(t, app, "UPDATE kids SET parent=''")
+	drain(t, w)
+	if r := mustEqual(t, app, dsn); r.Quarantined != 0 || rowsOf(t, r, "kids") != rows {
+		t.Errorf("%d rows in quarantine and %d in the table, want 0 and %d", r.Quarantined, rowsOf(t, r, "kids"), rows)
+	}
+}
+
+// A row whose key cannot be written is looked for by no key. When it was lost with the end of the log, the comparison of its
+// table finds that it is gone.
+func TestARowOfABadKeyLeavesQuarantine(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	w := manual(t, app, Config{DSN: dsn})
+	drain(t, w)
+	run(t, app, "INSERT INTO parents (id,name) VALUES ('a'||char(0)||'stays','stays')")
+	kept := logEnd(t, app)
+	run(t, app, "INSERT INTO parents (id,name) VALUES ('a'||char(0)||'lost','lost')")
+	drain(t, w)
+	if r := mustEqual(t, app, dsn); !r.Equal || r.Quarantined != 2 {
+		t.Fatalf("%d rows in quarantine, equal %t; want 2", r.Quarantined, r.Equal)
+	}
+	w.ses.resign(deadline(t))
+	w.disconnect(deadline(t))
+	loseTail(t, app, kept, "DELETE FROM parents WHERE name={:n}", dbx.Params{"n": "lost"})
+	drain(t, w)
+	if r := mustEqual(t, app, dsn); !r.Equal || r.Quarantined != 1 {
+		t.Errorf("%d rows in quarantine, equal %t; want 1", r.Quarantined, r.Equal)
+	}
+}

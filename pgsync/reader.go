@@ -185,7 +185,14 @@ func (s *source) entries(ctx context.Context, after, through int64) ([]entry, er
 
 // shapes returns the armed tables together with the end of the log at which they are true.
 func (s *source) shapes(ctx context.Context) (last int64, tables []*Table, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT coalesce((SELECT max(seq) FROM _pgsync_log),0), v
+	return shapesIn(ctx, s.db)
+}
+
+// shapesIn is shapes as a connection or a transaction sees them.
+func shapesIn(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}) (last int64, tables []*Table, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT coalesce((SELECT max(seq) FROM _pgsync_log),0), v
 		FROM _pgsync_meta WHERE k LIKE ? ORDER BY k`, metaArmedPrefix+"%")
 	if err != nil {
 		return 0, nil, fmt.Errorf("%w: shapes: %w", errSource, err)
@@ -238,6 +245,7 @@ type rowChunk struct {
 	last, nonce, at int64
 	rows            []image
 	cursor          string // where the next chunk starts; "" after the last one
+	more            bool   // the rows of this one are not all that were asked for
 }
 
 // chunk reads the next rows of a table in key order. Rows and log end come from one statement.
@@ -270,7 +278,8 @@ func (s *source) chunk(ctx context.Context, t *Table, cursor string) (rowChunk, 
 	return s.rowChunk(ctx, inner, args)
 }
 
-// keys reads the named rows of a table; those that do not exist are absent from the answer.
+// keys reads the named rows of a table, at most one chunk; those that do not exist are absent from the answer, and when it
+// says that there are more, so are others.
 func (s *source) keys(ctx context.Context, t *Table, pks []string) (rowChunk, error) {
 	list, err := json.Marshal(pks)
 	if err != nil {
@@ -279,6 +288,27 @@ func (s *source) keys(ctx context.Context, t *Table, pks []string) (rowChunk, er
 	inner := fmt.Sprintf("SELECT %s AS pk, %s AS img, '' AS cur FROM %s WHERE %s IN (SELECT value FROM json_each(?))",
 		t.keyExpr(""), t.imageExpr(""), quoteIdent(t.Name), t.keyExpr(""))
 	return s.rowChunk(ctx, inner, []any{string(list)})
+}
+
+// existing says which of the named rows a plain table has, without reading them: by its primary key, since no index knows
+// the text of a key, and with the text compared, since 07/1 is no name of 7/1.
+func (s *source) existing(ctx context.Context, t *Table, pks []string) (rowChunk, error) {
+	list := make([][]string, 0, len(pks))
+	for _, pk := range pks {
+		if parts := strings.Split(pk, "/"); len(parts) == len(t.Key) {
+			list = append(list, append([]string{pk}, parts...))
+		}
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return rowChunk{}, err
+	}
+	inner := fmt.Sprintf("SELECT k.value->>0 AS pk, '' AS img, '' AS cur FROM json_each(?) k CROSS JOIN %s t WHERE %s = k.value->>0",
+		quoteIdent(t.Name), t.keyExpr("t."))
+	for i, name := range t.Key {
+		inner += fmt.Sprintf(" AND t.%s = k.value->>%d", quoteIdent(name), i+1)
+	}
+	return s.rowChunk(ctx, inner, []any{string(text)})
 }
 
 func (s *source) rowChunk(ctx context.Context, inner string, args []any) (rowChunk, error) {
@@ -301,7 +331,7 @@ func (s *source) rowChunk(ctx context.Context, inner string, args []any) (rowChu
 		}
 		c.rows = append(c.rows, image{*pk, img})
 		if size += len(img); size >= chunkMaxBytes || len(c.rows) == chunkMaxRows {
-			c.cursor = *cur
+			c.cursor, c.more = *cur, true
 			break
 		}
 	}

@@ -45,7 +45,8 @@ func (s *session) recall(ctx context.Context, t *Table, changes []*change, have 
 
 // recallQuery finds position and time, in milliseconds, from which on the rows $3 of a history's table were what they are. A
 // row that was deleted counts from a later entry only, and nothing from before epoch $4 does: whatever happened to the row
-// in between was not seen. Images are compared by the columns that both have, as text: jsonb does not take every image.
+// in between was not seen. Images are compared by the columns that both have, as text: jsonb does not take every image. One that
+// is not there, dropped to save space or erased, is like no other.
 func (t *Table) recallQuery() string {
 	return fmt.Sprintf(`SELECT k.pk, v.ver, (extract(epoch FROM v.at) * 1000)::bigint FROM unnest($3::text[]) AS k (pk)
   LEFT JOIN LATERAL (
@@ -53,11 +54,12 @@ func (t *Table) recallQuery() string {
      WHERE _origin = $1 AND id = k.pk::%[2]s ORDER BY _ver DESC, _ver_to DESC LIMIT 1) h ON true
   LEFT JOIN LATERAL (
     SELECT min(ver) AS ver, min(at) AS at FROM (
-      SELECT ver, at, count(*) FILTER (WHERE op = %[5]d OR img::text IS DISTINCT FROM newest::text AND (img IS NULL OR newest IS NULL OR EXISTS (
+      SELECT ver, at, count(*) FILTER (WHERE op = %[5]d OR ver <> latest AND (img IS NULL OR newest IS NULL OR img::text <> newest::text AND EXISTS (
           SELECT FROM json_each(img) a JOIN json_each(newest) b USING (key) WHERE a.value::text <> b.value::text))) OVER (ORDER BY ver DESC) AS changes
         FROM (
-          SELECT epoch << %[4]d | seq AS ver, at, op, img, first_value(img) OVER (ORDER BY epoch DESC, seq DESC) AS newest
+          SELECT epoch << %[4]d | seq AS ver, at, op, img, first_value(img) OVER w AS newest, first_value(epoch << %[4]d | seq) OVER w AS latest
             FROM (SELECT * FROM fm_sync.journal WHERE origin = $1 AND coll = $2 AND pk = k.pk ORDER BY epoch DESC, seq DESC LIMIT %[6]d) last
+          WINDOW w AS (ORDER BY epoch DESC, seq DESC)
         ) e
     ) counted WHERE changes = 0) j ON h.op IS DISTINCT FROM %[3]d
   CROSS JOIN LATERAL (SELECT CASE h.op WHEN %[3]d THEN h.ver ELSE j.ver END AS ver, CASE h.op WHEN %[3]d THEN h.at ELSE j.at END AS at) v

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +29,16 @@ func (s *session) reconcile(ctx context.Context, src *source, coll string) error
 	if err != nil || !ok {
 		return err
 	}
+	carried, err := s.erasuresCarried(ctx, state.table)
+	if err != nil {
+		return err
+	}
 	return s.withSalvage(ctx, s.pos, 0, func(x *txn) error {
+		x.keepImages = carried
+		if cursor == "" && s.quarantined > 0 {
+			// Nobody looks for these by their keys; those that are still there come again.
+			x.batch.Queue(sqlReleaseQuoted, s.origin, coll)
+		}
 		if err := x.write(ctx, changes); err != nil {
 			return err
 		}
@@ -209,23 +219,30 @@ func (s *session) retryQuarantine(ctx context.Context, src *source) error {
 
 func (s *session) retryKeys(ctx context.Context, src *source, coll string, pks []string) error {
 	t := s.reg.table(coll)
-	chunk, err := src.keys(ctx, t, pks)
-	if err != nil {
-		return err
-	}
-	if ok, err := s.catchUp(ctx, src, chunk); err != nil || !ok {
-		return err
-	}
-	found := map[string]bool{}
-	var changes []*change
-	for _, r := range chunk.rows {
-		found[r.pk] = true
-		changes = append(changes, newChange(t, r.pk, opUpdate, chunk.last, chunk.at, r.img))
-	}
-	for _, pk := range pks {
-		if !found[pk] {
-			changes = append(changes, newChange(t, pk, opDelete, chunk.last, chunk.at, nil))
+	for len(pks) > 0 {
+		chunk, err := src.keys(ctx, t, pks)
+		if err != nil {
+			return err
+		}
+		if ok, err := s.catchUp(ctx, src, chunk); err != nil || !ok {
+			return err
+		}
+		found := map[string]bool{}
+		var changes []*change
+		for _, r := range chunk.rows {
+			found[r.pk] = true
+			changes = append(changes, newChange(t, r.pk, opUpdate, chunk.last, chunk.at, r.img))
+		}
+		pks = slices.DeleteFunc(pks, func(pk string) bool { return found[pk] })
+		if !chunk.more { // else the absent ones may only have had no room
+			for _, pk := range pks {
+				changes = append(changes, newChange(t, pk, opDelete, chunk.last, chunk.at, nil))
+			}
+			pks = nil
+		}
+		if err := s.withSalvage(ctx, s.pos, 0, func(x *txn) error { return x.write(ctx, changes) }); err != nil {
+			return err
 		}
 	}
-	return s.withSalvage(ctx, s.pos, 0, func(x *txn) error { return x.write(ctx, changes) })
+	return nil
 }

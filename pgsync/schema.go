@@ -362,10 +362,15 @@ func (r registry) order() []string {
 
 // nextResync returns the first collection that is being compared, "" when all are complete.
 func (r registry) nextResync() string {
+	last := ""
 	for _, coll := range r.order() {
-		if r[coll].resync != nil {
+		switch {
+		case r[coll].resync == nil:
+		case r[coll].table.Appended == nil:
 			return coll
+		default: // after the documents that are made from it, whose older versions an erasure is to reach
+			last = coll
 		}
 	}
-	return ""
+	return last
 }

@@ -118,7 +118,7 @@ func (s *session) open(ctx context.Context, src *source, sourceID string, takeOv
 		return err
 	}
 	if fork := checkFork(s.pos, h); fork != nil {
-		lost, err := s.lostTail(ctx, src, sourceID)
+		lost, err := s.lostTail(ctx, src, sourceID, s.pos)
 		if err != nil || lost == 0 {
 			return errors.Join(err, fork)
 		}

@@ -35,6 +35,7 @@ type txn struct {
 	quarantined int  // rows put into quarantine by this transaction
 	release     bool // there may be quarantined rows that a good version sets free
 	erased      erasure
+	keepImages  bool // rows are compared whose erasures the log has carried already
 }
 
 func (s *session) begin(to Pos, cutAt int64) *txn {
@@ -179,7 +180,9 @@ func (x *txn) queue(changes []*change) {
 	for _, t := range order {
 		if rows := groups[t][1]; len(rows) > 0 {
 			x.batch.Queue(t.upsert(), x.upsertArgs(t, rows)...)
-			x.eraseJournal(t, rows)
+			if !x.keepImages {
+				x.eraseJournal(t, rows)
+			}
 			x.releaseRows(t.Coll, keysOf(rows), x.release)
 		}
 	}

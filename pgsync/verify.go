@@ -156,6 +156,9 @@ func verifyAt(ctx context.Context, src *source, conn *pgx.Conn) (report Report, 
 	if err := s.readShapes(ctx); err != nil {
 		return report, met, err
 	}
+	if err := s.checkRegistry(ctx, tx); err != nil {
+		return report, met, fmt.Errorf("verify: %w", err)
+	}
 	for _, coll := range s.reg.sorted() {
 		t, err := s.compare(ctx, tx, s.reg.table(coll))
 		if errors.Is(err, errUnsettled) {
@@ -168,6 +171,28 @@ func verifyAt(ctx context.Context, src *source, conn *pgx.Conn) (report Report, 
 	}
 	met.equal = true
 	return report, met, report.conclude()
+}
+
+// checkRegistry holds unless PostgreSQL lists the tables of the source with their columns, as it must at one position of the
+// log: a table that it does not list would not be compared.
+func (s *session) checkRegistry(ctx context.Context, tx *sql.Tx) error {
+	_, tables, err := shapesIn(ctx, tx)
+	if err != nil {
+		return err
+	}
+	armed := map[string]bool{}
+	for _, t := range tables {
+		armed[t.Coll] = true
+		if have := s.reg.table(t.Coll); have == nil || have.Name != t.Name || !bytes.Equal(have.shapeDigest(), t.shapeDigest()) {
+			return &holdError{holdControl, "fm_sync.collection does not have the table " + t.Name + " as it is in SQLite"}
+		}
+	}
+	for coll := range s.reg {
+		if !armed[coll] {
+			return &holdError{holdControl, "fm_sync.collection has the table " + s.reg.name(coll) + ", which SQLite does not mirror"}
+		}
+	}
+	return nil
 }
 
 // conclude adds the tables up and makes the roots.

@@ -79,3 +79,30 @@ func TestVerifyWaitsForTheMirror(t *testing.T) {
 		t.Errorf("verify after the worker's end: %v, want %v", err, ErrNotFed)
 	}
 }
+
+// A table that PostgreSQL does not list, or lists with other columns, is not equal by not being compared.
+func TestVerifyNeedsEveryTable(t *testing.T) {
+	t.Parallel()
+	app := smallApp(t)
+	dsn := pgtest.Database(t)
+	addKid(t, app, addParent(t, app, "p"), "k")
+	drain(t, manual(t, app, Config{DSN: dsn}))
+	conn := pg(t, dsn)
+	for _, damage := range []string{
+		"DELETE FROM fm_sync.collection WHERE shape->>'name'='kids'",
+		"UPDATE fm_sync.collection SET shape=replace(shape::text,'\"note\"','\"memo\"')::json WHERE shape->>'name'='kids'",
+		"INSERT INTO fm_sync.collection (origin,coll,shape) SELECT origin,'other',replace(shape::text,coll,'other')::json FROM fm_sync.collection WHERE shape->>'name'='kids'",
+	} {
+		if r := mustEqual(t, app, dsn); !r.Equal {
+			t.Fatalf("before: %+v", r)
+		}
+		pgExec(t, conn, "CREATE TABLE aside AS TABLE fm_sync.collection")
+		pgExec(t, conn, damage)
+		if r, err := Verify(deadline(t), app, dsn); heldReason(err) != holdControl {
+			t.Errorf("%s: equal %t, %v; want held(%s)", damage, r.Equal, err, holdControl)
+		}
+		pgExec(t, conn, "DELETE FROM fm_sync.collection")
+		pgExec(t, conn, "INSERT INTO fm_sync.collection TABLE aside")
+		pgExec(t, conn, "DROP TABLE aside")
+	}
+}
