@@ -25,7 +25,7 @@ var (
 	sqlJournal          = statement("journal")
 	sqlQuarantine       = statement("quarantine")
 	sqlEraseRows        = statement("erase_rows")
-	sqlEraseDocuments   = statement("erase_documents")
+	sqlErasures         = statement("erasures")
 	sqlRelease          = statement("release")
 	sqlReleaseQuoted    = statement("release_quoted")
 	sqlAddOrigin        = statement("add_origin")

@@ -2,13 +2,16 @@ package pgsync
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"firemode/collections"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/pocketbase/core"
 )
 
@@ -70,52 +73,122 @@ func (o object) ensure(app core.App) error {
 	return nil
 }
 
-// erasuresCarried is false for the comparison of a table whose log was not carried entry by entry: an erasure may have been
-// among what was missed, and is done again. Elsewhere it would take with it what was recorded since.
-func (s *session) erasuresCarried(ctx context.Context, t *Table) (bool, error) {
-	if t.Coll != collections.TableCRDTOps {
-		return true, nil
+// erasure says from which version on the images of an operation, and of the document it is in, are without its value.
+type erasure struct {
+	document string // key
+	ver      int64
+}
+
+// findErasures notes in changes which of them are operations without their value. The key of the document comes from SQLite:
+// the mirror's table of documents may be empty at the time. A comparison may meet what was erased long ago, or an erasure that
+// came without its image; either way it is the one update of the operation that the journal has, and what is younger stays.
+func (x *txn) findErasures(ctx context.Context, changes []*change) error {
+	var pks []string
+	keys := map[string]string{}
+	for _, c := range changes {
+		if c.hidesValue() {
+			doc, _, _ := strings.Cut(c.pk, "/")
+			pks, keys[doc], c.erased = append(pks, c.pk), "", &erasure{doc, x.ver(c.seq)}
+		}
 	}
-	var mode string
-	_, err := queryOne(ctx, s.conn, `SELECT mode FROM fm_sync.reconcile_run WHERE origin = $1 AND coll = $2 AND ended IS NULL`,
-		[]any{s.origin, t.Coll}, &mode)
+	if len(pks) == 0 {
+		return nil
+	}
+	if err := x.s.src.documents(ctx, keys); err != nil {
+		return err
+	}
+	found := map[string]int64{}
+	if x.to.Seq == x.from.Seq { // a comparison, not the log
+		var err error
+		if found, err = x.s.erasures(ctx, pks); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if c.erased == nil {
+			continue
+		}
+		c.erased.document = keys[c.erased.document]
+		if ver, ok := found[c.pk]; ok {
+			c.erased.ver = ver
+		}
+	}
+	return nil
+}
+
+// hidesValue says that the row is an operation whose value was erased.
+func (c *change) hidesValue() bool {
+	if c.table.Coll != collections.TableCRDTOps || c.op == opDelete || c.err != nil {
+		return false
+	}
+	q := slices.IndexFunc(c.table.Columns, func(c Column) bool { return c.Name == "q" })
+	if q < 0 || c.cells[q] == nil {
+		return false
+	}
+	flags, err := strconv.ParseInt(*c.cells[q], 10, 64)
+	return err == nil && flags&flagErased != 0
+}
+
+// documents fills in the keys of documents by their numbers.
+func (s *source) documents(ctx context.Context, keys map[string]string) error {
+	numbers, err := json.Marshal(slices.Collect(maps.Keys(keys)))
 	if err != nil {
-		return false, fmt.Errorf("read comparison: %w", err)
+		return err
 	}
-	return mode != ModeSnapshot && mode != ModeAdopt, nil
+	rows, err := s.db.QueryContext(ctx, "SELECT CAST(id AS TEXT), key FROM "+collections.TableCRDTDocs+
+		" WHERE id IN (SELECT CAST(value AS INTEGER) FROM json_each(?))", string(numbers))
+	if err != nil {
+		return fmt.Errorf("%w: documents: %w", errSource, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var number, key string
+		if err := rows.Scan(&number, &key); err != nil {
+			return fmt.Errorf("%w: documents: %w", errSource, err)
+		}
+		keys[number] = key
+	}
+	return rows.Err()
+}
+
+// erasures are the versions at which the journal has an update of operations.
+func (s *session) erasures(ctx context.Context, pks []string) (map[string]int64, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	rows, err := s.conn.Query(ctx, sqlErasures, s.origin, collections.TableCRDTOps, pks, opUpdate, epochShift)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]int64{}
+	var pk string
+	var ver int64
+	_, err = pgx.ForEachRow(rows, []any{&pk, &ver}, func() error {
+		found[pk] = ver
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find erasures: %w", err)
+	}
+	return found, nil
 }
 
 // eraseJournal takes the values that rows have lost, and the documents they were in, out of older images.
-func (x *txn) eraseJournal(t *Table, rows []*change) {
-	if t.Coll != collections.TableCRDTOps {
-		return
-	}
-	q := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == "q" })
-	var pks, docs []string
-	var before int64
+func (x *txn) eraseJournal(rows []*change) {
+	var pks, documents []string
+	var vers []int64
 	for _, c := range rows {
-		if q < 0 || c.cells[q] == nil {
-			continue
-		}
-		if flags, err := strconv.ParseInt(*c.cells[q], 10, 64); err == nil && flags&flagErased != 0 {
-			doc, _, _ := strings.Cut(c.pk, "/")
-			pks, docs, before = append(pks, c.pk), append(docs, doc), max(before, c.seq)
+		if c.erased != nil {
+			pks, documents, vers = append(pks, c.pk), append(documents, c.erased.document), append(vers, c.erased.ver)
+			x.erased = append(x.erased, *c.erased)
 		}
 	}
 	if len(pks) == 0 {
 		return
 	}
-	x.batch.Queue(sqlEraseRows, x.s.origin, x.to.Epoch, before, t.Coll, pks)
+	x.batch.Queue(sqlEraseRows, x.s.origin, collections.TableCRDTOps, pks, vers, epochShift)
 	if sessions := x.sessions(); sessions != nil {
-		x.batch.Queue(sqlEraseDocuments, x.s.origin, x.to.Epoch, before, sessions.Coll, docs)
+		x.batch.Queue(sqlEraseRows, x.s.origin, sessions.Coll, documents, vers, epochShift)
 	}
-	x.erased.docs, x.erased.before = append(x.erased.docs, docs...), max(x.erased.before, before)
-}
-
-// erasure is what a transaction has to take out of the history.
-type erasure struct {
-	docs   []string
-	before int64 // number of the log entry from which on the document is without the values
 }
 
 // sessions is the table whose documents are made from the operation log.
@@ -135,19 +208,24 @@ const uuidPattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 // version that holds the value until then becomes one only when its row is written.
 func (x *txn) eraseHistory() {
 	past := x.sessions().history()
-	if len(x.erased.docs) == 0 || past == nil || past.column(collections.FieldSessionData) == nil {
+	if len(x.erased) == 0 || past == nil || past.column(collections.FieldSessionData) == nil {
 		return
 	}
-	x.batch.Queue(past.eraseDocuments(), x.s.origin, x.ver(x.erased.before), x.erased.docs)
+	var documents []string
+	var vers []int64
+	for _, e := range x.erased {
+		documents, vers = append(documents, e.document), append(vers, e.ver)
+	}
+	x.batch.Queue(past.eraseDocuments(), x.s.origin, documents, vers)
 }
 
-// eraseDocuments empties the documents of versions from before $2 in a history of sessions.
+// eraseDocuments empties the documents $2 of versions from before $3 in a history of sessions.
 func (t *Table) eraseDocuments() string {
-	key := "d.key"
+	key := "e.key"
 	if t.UUID { // only a UUID may be cast to one
-		key = "CASE WHEN d.key ~ '" + uuidPattern + "' THEN d.key::uuid END"
+		key = "CASE WHEN e.key ~ '" + uuidPattern + "' THEN e.key::uuid END"
 	}
-	return fmt.Sprintf(`UPDATE %s h SET %[2]s = NULL FROM fm_mirror.%s d
-		WHERE d._origin = $1 AND d.id = ANY ($3::text[]) AND h._origin = $1 AND h.id = %s AND h._ver < $2 AND h.%[2]s IS NOT NULL`,
-		t.pgName(), collections.FieldSessionData, collections.TableCRDTDocs, key)
+	return fmt.Sprintf(`UPDATE %s h SET %[2]s = NULL FROM unnest($2::text[], $3::bigint[]) AS e (key, ver)
+		WHERE h._origin = $1 AND h.id = %s AND h._ver < e.ver AND h.%[2]s IS NOT NULL`,
+		t.pgName(), collections.FieldSessionData, key)
 }

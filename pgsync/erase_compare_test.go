@@ -50,6 +50,18 @@ func images(t *testing.T, conn *pgx.Conn, text string) (history, journal int) {
 // An erasure reaches every older image, also when it comes while the tables are empty for a rebuild, or without its own image.
 func TestErasureWhileTablesAreCompared(t *testing.T) {
 	t.Parallel()
+	bare := func(t *testing.T, app core.App, erase func()) {
+		t.Helper()
+		from := logEnd(t, app)
+		erase()
+		run(t, app, "UPDATE _pgsync_log SET img=NULL WHERE op<3 AND seq>{:s}", dbx.Params{"s": from})
+	}
+	marked := func(t *testing.T, app core.App, drop bool) {
+		t.Helper()
+		if _, err := Rebuild(app, Mirrored(), drop); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, prepare := range map[string]func(t *testing.T, app core.App, w *Worker, erase func()){
 		"between emptying and filling": func(t *testing.T, app core.App, w *Worker, erase func()) {
 			if _, err := Rebuild(app, Mirrored(), true); err != nil {
@@ -63,10 +75,28 @@ func TestErasureWhileTablesAreCompared(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"images dropped": func(t *testing.T, app core.App, _ *Worker, erase func()) {
-			from := logEnd(t, app)
+		"images dropped": func(t *testing.T, app core.App, _ *Worker, erase func()) { bare(t, app, erase) },
+		"images dropped, then marked": func(t *testing.T, app core.App, _ *Worker, erase func()) {
+			bare(t, app, erase)
+			marked(t, app, false)
+		},
+		"marked, then images dropped": func(t *testing.T, app core.App, _ *Worker, erase func()) {
+			marked(t, app, false)
+			bare(t, app, erase)
+		},
+		"images dropped, then emptied": func(t *testing.T, app core.App, _ *Worker, erase func()) {
+			bare(t, app, erase)
+			marked(t, app, true)
+		},
+		"emptied, then images dropped": func(t *testing.T, app core.App, _ *Worker, erase func()) {
+			marked(t, app, true)
+			bare(t, app, erase)
+		},
+		"of an operation without its document": func(t *testing.T, app core.App, w *Worker, erase func()) {
+			pgExec(t, pg(t, w.cfg.DSN), "TRUNCATE fm_mirror.crdt_docs CASCADE")
 			erase()
-			run(t, app, "UPDATE _pgsync_log SET img=NULL WHERE op<3 AND seq>{:s}", dbx.Params{"s": from})
+			drain(t, w)
+			marked(t, app, false)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,6 +136,15 @@ func TestRebuildErasesNothingAnew(t *testing.T) {
 	drain(t, w)
 	mustEqual(t, app, dsn)
 	conn := pg(t, dsn)
+	// Nor does another epoch in which the operation is written again.
+	pgExec(t, conn, "UPDATE fm_mirror.crdt_ops SET line='by hand' WHERE n=1")
+	w.ses.resign(deadline(t))
+	w.disconnect(deadline(t))
+	if err := Adopt(deadline(t), app, dsn); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, w)
+	mustEqual(t, app, dsn)
 	if history, journal := images(t, conn, "later"); history != 1 || journal != 1 {
 		t.Errorf("later: %d versions and %d entries, want 1 and 1", history, journal)
 	}

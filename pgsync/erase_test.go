@@ -81,7 +81,7 @@ func TestErasedValuesLeaveNoImage(t *testing.T) {
 			drain(t, w)
 			// The same redaction once more takes nothing from versions that came after it.
 			if err := w.ses.attempt(t.Context(), w.ses.pos, 0, false, func(x *txn) error {
-				x.erased = erasure{[]string{"7"}, redacted}
+				x.erased = []erasure{{session, x.ver(redacted)}}
 				return nil
 			}); err != nil {
 				t.Fatal(err)
@@ -152,9 +152,9 @@ func TestErasingWalksNoLog(t *testing.T) {
 		args      []any
 		indexed   bool
 	}{
-		"rows":        {sqlEraseRows, []any{1, 1, 50_000, "crdt_ops", []string{"1002", "1005"}}, true},
-		"documents":   {sqlEraseDocuments, []any{1, 1, 50_000, "sessions", []string{"7", "8"}}, true},
-		"versions":    {sessions.history().eraseDocuments(), []any{1, 50_000, []string{"7", "8"}}, true},
+		"rows":        {sqlEraseRows, []any{1, "crdt_ops", []string{"1002", "1005"}, []int64{50_000, 50_000}, epochShift}, true},
+		"erasures":    {sqlErasures, []any{1, "crdt_ops", []string{"1002", "1005"}, opUpdate, epochShift}, true},
+		"versions":    {sessions.history().eraseDocuments(), []any{1, []string{nowhere, nowhere}, []int64{50_000, 50_000}}, true},
 		"the control": {"UPDATE fm_sync.journal SET img = NULL WHERE (epoch, seq) < ($1, $2) AND pk = $3", []any{1, 50_000, "7"}, false},
 	} {
 		rows, err := conn.Query(t.Context(), "EXPLAIN "+row.statement, row.args...)

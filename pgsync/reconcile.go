@@ -29,12 +29,7 @@ func (s *session) reconcile(ctx context.Context, src *source, coll string) error
 	if err != nil || !ok {
 		return err
 	}
-	carried, err := s.erasuresCarried(ctx, state.table)
-	if err != nil {
-		return err
-	}
 	return s.withSalvage(ctx, s.pos, 0, func(x *txn) error {
-		x.keepImages = carried
 		if cursor == "" && s.quarantined > 0 {
 			// Nobody looks for these by their keys; those that are still there come again.
 			x.batch.Queue(sqlReleaseQuoted, s.origin, coll)

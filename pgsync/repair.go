@@ -7,9 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"firemode/collections"
 	"github.com/google/uuid"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/pocketbase/pocketbase/core"
 )
@@ -49,10 +47,7 @@ func markTables(app core.App, src Source, mark resyncMark, names ...string) (tab
 			if armed == nil {
 				continue // the first server that starts compares it anyway
 			}
-			marked := mark
-			// Names of documents lead an erasure to their older images at any time, so that table is never empty.
-			marked.Drop = mark.Drop && name != collections.TableCRDTDocs
-			if err := appendEntry(tx, coll, opResync, ptr(marked.encode())); err != nil {
+			if err := appendEntry(tx, coll, opResync, ptr(mark.encode())); err != nil {
 				return fmt.Errorf("mark %s: %w", name, err)
 			}
 			tables = append(tables, name)

@@ -100,7 +100,6 @@ func (s *session) rollPiece(ctx context.Context, src *source, r *rolling) (worke
 	repaired := 0
 	if len(changes) > 0 || ended {
 		err = s.withSalvage(ctx, s.pos, 0, func(x *txn) error {
-			x.keepImages = true
 			if err := x.write(ctx, changes); err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ var errStandby = errors.New("another node mirrors this source")
 // it forgotten: where the mirror stands is known by PostgreSQL alone.
 type session struct {
 	cfg    Config
+	src    *source
 	conn   *pgx.Conn
 	origin int16
 	identity
@@ -72,7 +73,7 @@ func openSession(ctx context.Context, cfg Config, src *source, who identity, tak
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cfg: cfg, conn: conn, identity: who, reg: registry{}, guardsDue: true, reportsDue: true, renewed: time.Now()}
+	s := &session{cfg: cfg, src: src, conn: conn, identity: who, reg: registry{}, guardsDue: true, reportsDue: true, renewed: time.Now()}
 	if err := s.open(ctx, src, sourceID, takeOver, adopt); err != nil {
 		s.close(ctx)
 		return nil, err

@@ -34,8 +34,7 @@ type txn struct {
 	reshaped    bool // a table has another shape
 	quarantined int  // rows put into quarantine by this transaction
 	release     bool // there may be quarantined rows that a good version sets free
-	erased      erasure
-	keepImages  bool // rows are compared whose erasures the log has carried already
+	erased      []erasure
 }
 
 func (s *session) begin(to Pos, cutAt int64) *txn {
@@ -102,6 +101,8 @@ type change struct {
 	hash  []byte
 	err   *valueError // the row cannot be written; set instead of cells
 	ver   int64       // the version it had before its table was lost; 0: that of seq
+
+	erased *erasure // nil but for an operation without its value
 }
 
 func newChange(t *Table, pk string, op int, seq, at int64, img []byte) *change {
@@ -143,6 +144,10 @@ func (x *txn) write(ctx context.Context, changes []*change) error {
 			x.quarantine(c, c.err.sqlState, "", c.err.Error())
 		}
 	}
+	if err := x.findErasures(ctx, good); err != nil {
+		return err
+	}
+	x.eraseJournal(good) // also for rows that PostgreSQL refuses below
 	if x.salvaging {
 		if err := x.flush(ctx); err != nil {
 			return err
@@ -180,9 +185,6 @@ func (x *txn) queue(changes []*change) {
 	for _, t := range order {
 		if rows := groups[t][1]; len(rows) > 0 {
 			x.batch.Queue(t.upsert(), x.upsertArgs(t, rows)...)
-			if !x.keepImages {
-				x.eraseJournal(t, rows)
-			}
 			x.releaseRows(t.Coll, keysOf(rows), x.release)
 		}
 	}
