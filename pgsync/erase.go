@@ -204,28 +204,44 @@ func (x *txn) sessions() *Table {
 // uuidPattern is isUUID in SQL.
 const uuidPattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
-// eraseHistory empties the documents of superseded versions that held an erased value. It comes last in a transaction: the
-// version that holds the value until then becomes one only when its row is written.
-func (x *txn) eraseHistory() {
-	past := x.sessions().history()
+// eraseHistory empties the documents of superseded versions that held an erased value, and of a version that stands only
+// because the next one is in quarantine: it will be superseded with what it holds. Columns that were set aside are emptied
+// whatever the version. It comes last in a transaction: the version that holds the value until then becomes a superseded one
+// only when its row is written.
+func (x *txn) eraseHistory(ctx context.Context) error {
+	sessions := x.sessions()
+	past := sessions.history()
 	if len(x.erased) == 0 || past == nil || past.column(collections.FieldSessionData) == nil {
-		return
+		return nil
 	}
 	var documents []string
 	var vers []int64
 	for _, e := range x.erased {
 		documents, vers = append(documents, e.document), append(vers, e.ver)
 	}
-	x.batch.Queue(past.eraseDocuments(), x.s.origin, documents, vers)
+	field := pgIdent(collections.FieldSessionData)
+	x.batch.Queue(past.eraseDocuments(field+" = NULL", "h._ver < e.ver AND h."+field+" IS NOT NULL"), x.s.origin, documents, vers)
+	x.batch.Queue(sessions.eraseDocuments(field+" = DEFAULT", "h._ver < e.ver AND h._stale"), x.s.origin, documents, vers)
+	for _, t := range []*Table{sessions, past} {
+		columns, err := columnsOf(ctx, x.s.conn, t)
+		if err != nil {
+			return err
+		}
+		for name := range columns {
+			if strings.HasPrefix(name, droppedMark) && strings.HasSuffix(name, "_"+collections.FieldSessionData) {
+				x.batch.Queue(t.eraseDocuments(pgIdent(name)+" = NULL", "h."+pgIdent(name)+" IS NOT NULL"), x.s.origin, documents, vers)
+			}
+		}
+	}
+	return nil
 }
 
-// eraseDocuments empties the documents $2 of versions from before $3 in a history of sessions.
-func (t *Table) eraseDocuments() string {
+// eraseDocuments sets something in the rows of the sessions $2, erased at the versions $3, that meet a condition.
+func (t *Table) eraseDocuments(set, where string) string {
 	key := "e.key"
 	if t.UUID { // only a UUID may be cast to one
 		key = "CASE WHEN e.key ~ '" + uuidPattern + "' THEN e.key::uuid END"
 	}
-	return fmt.Sprintf(`UPDATE %s h SET %[2]s = NULL FROM unnest($2::text[], $3::bigint[]) AS e (key, ver)
-		WHERE h._origin = $1 AND h.id = %s AND h._ver < e.ver AND h.%[2]s IS NOT NULL`,
-		t.pgName(), collections.FieldSessionData, key)
+	return fmt.Sprintf(`UPDATE %s h SET %s FROM unnest($2::text[], $3::bigint[]) AS e (key, ver)
+		WHERE h._origin = $1 AND h.id = %s AND %s`, t.pgName(), set, key, where)
 }

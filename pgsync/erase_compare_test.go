@@ -152,3 +152,55 @@ func TestRebuildErasesNothingAnew(t *testing.T) {
 		t.Errorf("the erased name: %d versions and %d entries, want none", history, journal)
 	}
 }
+
+// An erasure also reaches a document that was set aside with its column.
+func TestErasureReachesColumnsSetAside(t *testing.T) {
+	t.Parallel()
+	app, erase := sessionApp(t)
+	dsn := pgtest.Database(t)
+	w := manual(t, app, Config{DSN: dsn})
+	conn := pg(t, dsn)
+	drain(t, w)
+	setDocument(t, app, w, `{"remark":"Jane Citizen","n":2}`)
+	change1(t, app, "test_sessions", func(c *core.Collection) { c.Fields.RemoveByName("session_data") })
+	change1(t, app, "test_sessions", func(c *core.Collection) { c.Fields.Add(&core.JSONField{Name: "session_data"}) })
+	drain(t, w)
+	const stands = "SELECT count(*)::int FROM fm_mirror.test_sessions m WHERE to_jsonb(m)::text LIKE '%Jane%'"
+	if one[int](t, conn, stands) == 0 {
+		t.Fatal("no column holds the name, so this tests nothing")
+	}
+	erase()
+	drain(t, w)
+	mustEqual(t, app, dsn)
+	if history, journal := images(t, conn, "Jane"); history+journal+one[int](t, conn, stands) > 0 {
+		t.Errorf("%d versions, %d entries and %d rows hold the name", history, journal, one[int](t, conn, stands))
+	}
+}
+
+// A session whose newest version is in quarantine stands with an older one, which becomes a superseded one after the erasure.
+func TestErasureOfAQuarantinedDocument(t *testing.T) {
+	t.Parallel()
+	app, erase := sessionApp(t)
+	dsn := pgtest.Database(t)
+	w := manual(t, app, Config{DSN: dsn})
+	conn := pg(t, dsn)
+	drain(t, w)
+	run(t, app, "UPDATE test_sessions SET building_id={:b}", dbx.Params{"b": nowhere})
+	drain(t, w)
+	erase()
+	drain(t, w)
+	if r := mustEqual(t, app, dsn); !r.Equal || r.Quarantined != 1 {
+		t.Fatalf("equal %t with %d rows in quarantine, want 1", r.Equal, r.Quarantined)
+	}
+	if one[int](t, conn, "SELECT count(*)::int FROM fm_mirror.test_sessions m WHERE to_jsonb(m)::text LIKE '%Jane%'") > 0 {
+		t.Error("the version that stands holds the name")
+	}
+	run(t, app, "UPDATE test_sessions SET building_id=(SELECT id FROM buildings)")
+	drain(t, w)
+	if r := mustEqual(t, app, dsn); !r.Equal || r.Quarantined != 0 {
+		t.Errorf("equal %t with %d rows in quarantine, want none", r.Equal, r.Quarantined)
+	}
+	if history, journal := images(t, conn, "Jane"); history+journal > 0 {
+		t.Errorf("%d versions and %d entries hold the name", history, journal)
+	}
+}

@@ -71,7 +71,9 @@ func (x *txn) flush(ctx context.Context) error {
 }
 
 func (x *txn) commit(ctx context.Context) error {
-	x.eraseHistory()
+	if err := x.eraseHistory(ctx); err != nil {
+		return err
+	}
 	x.batch.Queue("COMMIT")
 	if err := x.flush(ctx); err != nil {
 		return err
